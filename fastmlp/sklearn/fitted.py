@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from fastmlp._core.history import History
 from fastmlp.sklearn.scaled_network import ScaledNetwork
@@ -20,6 +20,21 @@ STATISTICS = (
     *("n_iter_", "t_", "loss_", "best_loss_", "best_validation_score_", "_no_improvement_count"),
     *CURVES,
 )
+
+
+Fit = TypeVar("Fit", covariant=True)
+
+
+class FitHolder(Protocol[Fit]):
+    """An estimator, which holds the value of its last fit."""
+
+    @property
+    def _fitted(self) -> Fit: ...
+
+
+def fitted_of(estimator: FitHolder[Fit]) -> Fit:
+    """Return the value of an estimator's fit: a `FittedNetwork`, or a `FittedTable`."""
+    return estimator._fitted
 
 
 class Targets(NamedTuple):

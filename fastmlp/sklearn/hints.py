@@ -11,6 +11,7 @@ from sklearn.base import is_classifier
 from fastmlp._network.activations import Array
 from fastmlp._network.sparse import SparseRows
 from fastmlp._training import scales
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.sklearn.parameters import STOCHASTIC
 
 FEWEST = 201  # no hints about scales for fewer rows
@@ -26,7 +27,7 @@ def all_of(estimator: Any, x: Any, targets: Array, held_out: int) -> list[str]:
     """Return sentences on likely problems; x and targets are those the network was trained on."""
     hints = []
     if not estimator.standardize and len(x) >= FEWEST:
-        is_real = estimator._fitted.network.spec.loss.target_kind == "real"
+        is_real = fitted_of(estimator).network.spec.loss.target_kind == "real"
         scaled = {} if isinstance(x, SparseRows) else {"X": x}
         scaled |= {"y": targets} if is_real else {}
         if text := scales.problems(scaled):

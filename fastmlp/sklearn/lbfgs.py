@@ -12,8 +12,8 @@ from fastmlp._engine import compiled
 from fastmlp._network.data import Data
 from fastmlp._network.optimizers import LBFGS
 from fastmlp._training.lbfgs import Minimiser
+from fastmlp.sklearn.fitted import FittedNetwork, fitted_of
 from fastmlp.sklearn.observers import Observers
-from fastmlp.sklearn.scaled_network import ScaledNetwork
 from fastmlp.sklearn.stochastic import NON_FINITE
 from fastmlp.sklearn.stopping import BestWeights
 from fastmlp.sklearn.validation import Validation
@@ -40,8 +40,8 @@ class LbfgsFit:
         self.draft, self.data, self.reporter = draft, data, reporter
         self.loss_constant, self.rows = constant, data.x.shape[0]
         self.evaluator = BestWeights(draft, validation, constant)
-        self.network: ScaledNetwork = draft._fitted.network
-        self.attributes: dict[str, Any] = draft._fitted.attributes
+        fitted: FittedNetwork = fitted_of(draft)
+        self.network, self.attributes = fitted.network, fitted.attributes
         total = self.rows if data.weights is None else data.weights.sum(dtype=float)
         self.l2 = float(draft.alpha / total)
 

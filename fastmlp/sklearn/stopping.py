@@ -8,6 +8,7 @@ from typing import Any
 from fastmlp._network import schedules
 from fastmlp._network.scheduled import of_length
 from fastmlp._training.loop import Evaluator, LearningRates, Measured
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.sklearn.parameters import LEARNING_RATES
 from fastmlp.sklearn.validation import Validation
 
@@ -72,7 +73,7 @@ class BestWeights(Evaluator):
     """Keeps the weights of the lowest loss if ``restore_best`` is set; for all solvers."""
 
     def __init__(self, draft: Any, validation: Validation | None, constant: float) -> None:
-        fitted = draft._fitted
+        fitted = fitted_of(draft)
         data = None if validation is None else validation.data
         super().__init__(fitted.network.engine, data, constant)
         self.draft, self.held_out = draft, validation

@@ -45,7 +45,7 @@ def main() -> int:
     for group, share in shares.items():
         seconds = options.minutes * 60 * share / sum(shares.values())
         outcome = trials.Outcome()
-        for found in trials.run(group, list(trials.table(group)), seconds, options.seed).values():
+        for found in trials.run(trials.every(group), seconds, options.seed).values():
             outcome += found
         print(row(group, outcome), flush=True)
         total += outcome

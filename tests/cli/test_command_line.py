@@ -26,6 +26,7 @@ from commands import INTERRUPTED, MODELS, here, prepared, run, table
 import fastmlp
 from fastmlp import MLPRegressor, TabMLPRegressor, _cli
 from fastmlp._cli import bench, models, tables
+from fastmlp.sklearn.fitted import fitted_of
 
 AREAS = [f"{area},x,true,here,1" for area in range(10, 150)]
 ROOT = Path(__file__).resolve().parents[2]
@@ -362,7 +363,7 @@ def test_times_until_an_event_have_a_model_of_survival(tmp_path):
     assert "brier_score_kaplan_meier" in page
     model = fastmlp.load(tmp_path / "model")
     assert isinstance(model, fastmlp.TabMLPSurvival)
-    assert model._fitted.columns.names == ("a",)
+    assert fitted_of(model).columns.names == ("a",)
     risks = json.loads(
         children.printed(here("predict", "model", "t.csv", "--json", folder=tmp_path))
     )

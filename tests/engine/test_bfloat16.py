@@ -10,6 +10,7 @@ from test_blocks import WAYS, engines
 import fastmlp
 from fastmlp._engine import cpu, native_engine
 from fastmlp._engine.numpy.numpy_engine import flat
+from fastmlp._models.network import network_of
 from fastmlp._network import spec as spec_module
 
 LEVEL = native_engine.level()
@@ -152,7 +153,7 @@ def test_weights_of_another_cpu_are_refused(monkeypatch):
     for number in (0, 2):
         monkeypatch.setattr(cpu, "bfloat16_products", lambda number=number: number)
         nets.append(ranks.net(sizes=(3, 40, 40, 1), compute="bfloat16"))
-    plain, tiled = (net._network.engine for net in nets)
+    plain, tiled = (network_of(net).engine for net in nets)
     for one, other in ((plain, tiled), (tiled, plain)):
         with ranks.unchanged(*nets), pytest.raises(ValueError, match="bytes but .* are expected"):
             one.restore(other.snapshot())

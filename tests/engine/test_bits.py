@@ -17,6 +17,7 @@ import fastmlp
 from fastmlp._engine import cpu, native_engine
 from fastmlp._engine.predictor import Predictor
 from fastmlp._engine.thread_pool import Team
+from fastmlp._models.network import network_of
 
 LEVELS = native_engine.available_levels()
 FMA_LEVELS = [level for level in LEVELS if level in {"avx512", "avx2", "neon"}]
@@ -168,7 +169,7 @@ def digest(name, level, dtype, n_threads=1):
     history = net.fit(x, t, epochs=4, n_threads=n_threads, sample_weight=sample_weight, **options)
     predictions = net.predict(x)
     _, *gradients = net.gradients(x, t)
-    parameters = itertools.chain(*net._network.engine.parameters())
+    parameters = itertools.chain(*network_of(net).engine.parameters())
     found = hashlib.sha256()
     for array in (*parameters, *itertools.chain(*gradients), *np.atleast_3d(predictions)):
         found.update(np.ascontiguousarray(array).tobytes())
@@ -253,7 +254,7 @@ def test_fresh_processes_agree(level):
 def test_predictions_do_not_depend_on_the_batch(name, level, dtype):
     net = model(name, level, dtype)
     x = data(FITS[name][0], net.loss, 257)[0].astype(dtype)
-    engine = net._network.engine
+    engine = network_of(net).engine
     whole = engine.predict(x)
     alone = np.concatenate([engine.predict(x[i : i + 1]) for i in range(257)])
     np.testing.assert_array_equal(alone, whole)
@@ -266,7 +267,7 @@ def test_predictions_do_not_depend_on_the_batch(name, level, dtype):
         with Team(n_threads) as team:
             np.testing.assert_array_equal(engine.predict(x, team), whole)
     # The path of single rows has kernels of its own.
-    predict = Predictor(net._network.spec, level, *engine.parameters())
+    predict = Predictor(network_of(net).spec, level, *engine.parameters())
     np.testing.assert_array_equal(np.stack([predict(row) for row in x]), whole)
     for size in (1, 2, 4, 5, 257):
         np.testing.assert_array_equal(predict(x[:size]), whole[:size])
@@ -281,10 +282,10 @@ def test_evaluation_does_not_depend_on_threads_and_layout(name, level, dtype):
     wanted = net.evaluate(x, t, weights)
     x = np.ascontiguousarray(x[::-1].astype(dtype))[::-1]
     assert net.evaluate(np.asfortranarray(x), t, weights) == wanted
-    checked = fastmlp._validation.check.data(x, t, weights, net._network.spec)
+    checked = fastmlp._validation.check.data(x, t, weights, network_of(net).spec)
     for n_threads in (1, 2, 3, 8):
         with Team(n_threads) as team:
-            assert net._network.engine.evaluate(checked, team) == wanted
+            assert network_of(net).engine.evaluate(checked, team) == wanted
 
 
 def test_levels_without_fma_are_near():

@@ -13,6 +13,7 @@ from fastmlp import reference
 from fastmlp._engine import native_engine
 from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.thread_pool import borrowed_team
+from fastmlp._models.network import network_of
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.data import Data
 from fastmlp._network.sparse import SparseRows
@@ -104,7 +105,7 @@ def test_derivatives_by_central_differences(loss, options, norm):
     sizes = (3, *widths(options, 6, 5), 2)
     options = {"activation": "tanh", "dtype": "float64", "rng": 0} | options
     net = reference.MLP(sizes, loss=loss, layer_norm=norm, **options)
-    x, v, _, dy = arguments(net._network.spec, 5)
+    x, v, _, dy = arguments(network_of(net).spec, 5)
     h, predict = central_difference_step(), net.predictor()
     numeric = (predict(x + h * v) - predict(x - h * v)) / (2 * h)
     slope = net.jvp(x, v)
@@ -151,18 +152,18 @@ def test_curvature_of_an_activation_at_any_z(name, dtype, level):
 @pytest.mark.parametrize("n", [1, 66, BLOCK_ROWS + 7])
 def test_vjp_of_the_loss_is_its_gradient(mlp, n, loss, dtype):
     net = mlp([3, 33, 4], loss=loss, activation="tanh", dtype=dtype, rng=0, layer_norm="after")
-    x = arguments(net._network.spec, n)[0]
+    x = arguments(network_of(net).spec, n)[0]
     y = cases.targets(loss, n, 4, np.random.default_rng(0), dtype)
-    z = net._network.engine.predict(x, None, False)
+    z = network_of(net).engine.predict(x, None, False)
     _, dz = net.loss.value_and_gradient(z, y)
-    _, *gradients = net._network.engine.gradients(Data(x, dz / n, is_gradient=True))
+    _, *gradients = network_of(net).engine.gradients(Data(x, dz / n, is_gradient=True))
     for got, wanted in zip(gradients, net.gradients(x, y)[1:], strict=True):
         assert_all_close(got, wanted, "gradient", dtype)
 
 
 def test_vjp_is_never_rounded(mlp):
     plain, rounded = (mlp([64, 64, 2], compute=each, rng=0) for each in (None, "bfloat16"))
-    x, _, dy, _ = arguments(plain._network.spec, 64)
+    x, _, dy, _ = arguments(network_of(plain).spec, 64)
     for a, b in zip(plain.vjp(x, dy), rounded.vjp(x, dy), strict=True):
         assert_all_close(a, b, "exact", "float32")
 
@@ -171,7 +172,7 @@ def test_vjp_is_never_rounded(mlp):
 @every_option
 def test_gradients_per_sample(mlp, options, norm):
     net = mlp((3, *widths(options, 6, 5), 2), layer_norm=norm, dtype="float64", rng=0, **options)
-    x, _, y, _ = arguments(net._network.spec, 9)
+    x, _, y, _ = arguments(network_of(net).spec, 9)
     losses, *gradients = net.gradients(x, y, per_sample=True)
     batches = net.gradients(x, y, per_sample=True, batch_size=4)
     net.weights = [2 * w for w in net.weights]  # later than the call
@@ -192,7 +193,7 @@ def test_gradients_per_sample(mlp, options, norm):
 def test_gradients_per_sample_are_computed_in_blocks(mlp, samples, monkeypatch):
     """Signals take effect between blocks."""
     net = mlp([3, 8, 2], scale=True, linear_path=True, dtype="float64", rng=0)
-    x, _, y, _ = arguments(net._network.spec, 9)
+    x, _, y, _ = arguments(network_of(net).spec, 9)
     losses, *whole = net.gradients(x, y, per_sample=True)
     rows, of_block = [], numpy_engine.ForwardPass
 
@@ -211,7 +212,7 @@ def test_gradients_per_sample_are_computed_in_blocks(mlp, samples, monkeypatch):
 
 def test_gradients_per_sample_of_sparse_rows_and_missing_targets(mlp):
     net = mlp([3, 8, 2], rng=0)
-    x, _, y, _ = arguments(net._network.spec, 9)
+    x, _, y, _ = arguments(network_of(net).spec, 9)
     sparse = SparseRows(np.arange(0, 28, 3), np.tile(np.arange(3), 9), x.ravel(), 3)
     y[::2, 1] = np.nan
     for rows in (x, sparse):
@@ -229,7 +230,7 @@ def test_gradients_per_sample_of_sparse_rows_and_missing_targets(mlp):
 
 
 def parameters_of(net):
-    return [a for kind in net._network.engine.parameters() for a in kind]
+    return [a for kind in network_of(net).engine.parameters() for a in kind]
 
 
 @every_dtype
@@ -240,9 +241,9 @@ def test_a_step_with_a_gradient_from_outside(mlp, loss, n_threads, dtype):
     net, twin = (mlp([3, 33, 4], **options) for _ in range(2))
     steps = {"optimizer": fastmlp.Adam(0.01), "l2": 0.1, "n_threads": n_threads}
     for n in (37, 5, BLOCK_ROWS + 6):
-        x = arguments(net._network.spec, n)[0]
+        x = arguments(network_of(net).spec, n)[0]
         y = cases.targets(loss, n, 4, np.random.default_rng(n), dtype)
-        z = net._network.engine.predict(x, None, False)
+        z = network_of(net).engine.predict(x, None, False)
         _, dz = loss.value_and_gradient(z, y)
         value = net.partial_fit(x, output_gradient=dz / n, **steps)
         twin.partial_fit(x, y, **steps)
@@ -257,7 +258,7 @@ def test_a_step_with_a_gradient_from_outside(mlp, loss, n_threads, dtype):
 @pytest.mark.parametrize("loss", ["squared_error", "cross_entropy", "poisson_nll", "gaussian_nll"])
 def test_a_gradient_of_predictions_goes_through_the_link(mlp, loss):
     nets = [mlp([3, 8, 4], loss=loss, dtype="float64", rng=0) for _ in range(3)]
-    x, _, dy, _ = arguments(nets[0]._network.spec, 12)
+    x, _, dy, _ = arguments(network_of(nets[0]).spec, 12)
     jacobian = nets[0].loss.link_row.product(nets[0].predictor()(x), dy)
     for net, gradient, through in zip(nets, (dy, jacobian), (True, False), strict=False):
         net.partial_fit(x, output_gradient=gradient, through_link=through, batch_size=5)
@@ -291,7 +292,7 @@ def test_a_gradient_from_outside_is_not_divided(mlp):
     moves = []
     for rows in (slice(0, 8), slice(0, 4), slice(4, 8)):
         net = mlp([2, 3, 1], dtype="float64", rng=0)
-        (x, _, dz, _), start = arguments(net._network.spec, 8), parameters_of(net)
+        (x, _, dz, _), start = arguments(network_of(net).spec, 8), parameters_of(net)
         net.partial_fit(x[rows], output_gradient=dz[rows, 0], optimizer=fastmlp.SGD(0.1))
         moves.append([a - b for a, b in zip(parameters_of(net), start, strict=True)])
     whole, *halves = moves
@@ -308,7 +309,7 @@ def square(z):
 def test_custom_activations(mlp):
     known = fastmlp.CustomActivation(square, curvature=lambda z: np.full_like(z, 2))
     net = mlp([3, 5, 2], activation=known, dtype="float64", rng=0)
-    x, v, dy, _ = arguments(net._network.spec, 4)
+    x, v, dy, _ = arguments(network_of(net).spec, 4)
     first, last = net.weights
     hessian = np.einsum("io,jo,oc->cij", first, first, 2 * last)
     assert_all_close([net.hessian(x)], [np.tile(hessian, (4, 1, 1, 1))], "step", "float64")
@@ -334,7 +335,7 @@ def test_a_custom_loss_has_derivatives_and_steps(mlp):
         mlp([3, 8, 2], loss=loss, dtype="float64", rng=0)
         for loss in (fastmlp.CustomLoss(own.square), "squared_error")
     )
-    x, v, dy, _ = arguments(net._network.spec, 4)
+    x, v, dy, _ = arguments(network_of(net).spec, 4)
     np.testing.assert_array_equal(net.hvp(x, v, dy), twin.hvp(x, v, dy))
     assert net.partial_fit(x, output_gradient=dy) == twin.partial_fit(x, output_gradient=dy)
     assert_all_close(parameters_of(net), parameters_of(twin), "exact", "float64")

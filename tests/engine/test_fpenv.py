@@ -17,6 +17,7 @@ import test_bits
 import fastmlp
 from fastmlp._engine import native_engine
 from fastmlp._engine.predictor import Predictor
+from fastmlp._models.network import network_of
 
 LIBM = ctypes.CDLL(None)
 X86 = ("x86_64", "amd64"), {"nearest": 0, "down": 0x400, "up": 0x800, "to zero": 0xC00}
@@ -48,12 +49,12 @@ def digest(name, level, dtype, mode, n_threads):
     before = control()
     try:
         history = net.fit(x, t, epochs=2, **options)
-        predict = Predictor(net._network.spec, level, *net._network.engine.parameters())
+        predict = Predictor(network_of(net).spec, level, *network_of(net).engine.parameters())
         results = [
             *net.weights,
             *net.biases,
             np.array(history.loss),
-            net._network.engine.predict(x),
+            network_of(net).engine.predict(x),
         ]
         results += [predict(x[0]), predict(x[:3]), predict(x), predict.jacobian(x[:9])]
         results += [np.array(net.evaluate(x, t, weights)), np.array(net.evaluate(x, t))]

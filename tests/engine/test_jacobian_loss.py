@@ -12,6 +12,7 @@ from tolerances import assert_all_close, assert_close
 
 import fastmlp
 from fastmlp._engine import native_engine
+from fastmlp._models.network import network_of
 from fastmlp._network import optimizers
 from fastmlp._network.layer_norm import POSITIONS
 from fastmlp._network.spec import BLOCK_ROWS
@@ -36,7 +37,7 @@ def made(mlp, outputs=1, **options):
 
 
 def state(net):
-    return flat(net._network.engine.parameters())
+    return flat(network_of(net).engine.parameters())
 
 
 # ---- gradients -----------------------------------------------------------------------------------

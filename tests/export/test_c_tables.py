@@ -15,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 from test_tables import LEVELS, RELATIVE, Library, assert_same, fitted, rows, written_as
 
 import fastmlp
+from fastmlp.sklearn.fitted import fitted_of
 
 pytestmark = exports.needs_gcc
 UNKNOWN = -2
@@ -81,7 +82,7 @@ def test_codes_and_texts_are_those_of_the_columns(case, tmp_path):
     model = fitted(*case)
     library = Library(model, tmp_path)
     code, text = library.function("code", ctypes.c_int), library.function("text", ctypes.c_char_p)
-    for at, (_, column) in enumerate(model._fitted.columns.categories):
+    for at, (_, column) in enumerate(fitted_of(model).columns.categories):
         for k, value in enumerate(column.values):
             written = written_as(value)
             assert text(at, k) == written
@@ -89,7 +90,7 @@ def test_codes_and_texts_are_those_of_the_columns(case, tmp_path):
         for other in (b"\xff", b"zzz", b"be", b"beee", b"-"):
             assert code(at, other) == UNKNOWN
         assert [text(at, k) for k in (-2, -1, len(column.values))] == [None] * 3
-    outside = len(model._fitted.columns.categories)
+    outside = len(fitted_of(model).columns.categories)
     assert [code(k, b"x") for k in (-1, outside)] == [UNKNOWN] * 2
     assert [text(k, 0) for k in (-1, outside)] == [None] * 2
 
@@ -100,7 +101,7 @@ def test_missing_is_a_category_of_its_own_where_it_was_at_fit(tmp_path):
     frame = pandas.DataFrame({"text": ["b c"] * 2, "mixed": [None, "never seen"]})
     wanted = model.predict_proba(frame)
     assert not np.allclose(*wanted, atol=1e-4)
-    places = range(len(model._fitted.columns.categories[1][1].values))
+    places = range(len(fitted_of(model).columns.categories[1][1].values))
     codes = np.array([[0, -1], [0, UNKNOWN], [0, -7], [0, len(places)], [0, 2**31 - 1]], np.int32)
     codes[:, 0] = library.read(frame)[1][0, 0]
     found = library.predict(np.zeros((5, 0)), codes)
@@ -146,8 +147,8 @@ def test_members_are_data_and_files_are_of_what_was_saved(tmp_path):
     text = model.to_c(tmp_path / "net.c", levels=LEVELS).source.read_text()
     assert (
         text.count("static void member_")
-        == len(model._fitted.blend.groups)
-        < len(model._fitted.blend)
+        == len(fitted_of(model).blend.groups)
+        < len(fitted_of(model).blend)
     )
     again = saved(model, tmp_path / "model").to_c(tmp_path / "net.c", levels=LEVELS)
     assert again.source.read_text() == text

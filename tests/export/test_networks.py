@@ -16,8 +16,10 @@ import fastmlp
 from fastmlp import reference
 from fastmlp._export import onnx, onnx_nodes
 from fastmlp._export.layers import Exported
+from fastmlp._models.network import network_of
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.spec import build
+from fastmlp.sklearn.fitted import fitted_of
 
 DTYPES = pytest.mark.parametrize("dtype", exports.RELATIVE)
 
@@ -112,7 +114,7 @@ def test_a_predictor_has_the_bits_of_predict(kind, loss, dtype):
             np.testing.assert_array_equal(predict(row), wanted)
             np.testing.assert_array_equal(predict(row[np.newaxis]), wanted[np.newaxis])
         assert predict(row).shape == wanted.shape
-    assert predict.spec == nets[0]._network.spec
+    assert predict.spec == network_of(nets[0]).spec
     assert len(predict.members) == 3
     assert repr(predict).endswith("; 3 networks>")
     nets[0].biases = [b + 1 for b in nets[0].biases]
@@ -242,7 +244,7 @@ def test_what_no_other_program_has_a_type_for_is_refused(tmp_path):
             write()
     with pytest.warns(match="onverge"):
         model.fit(X, TARGETS["objects"])
-    model._fitted.targets.labels.classes_ = np.array([b"x", b"y", b"z", b"w"])
+    fitted_of(model).targets.labels.classes_ = np.array([b"x", b"y", b"z", b"w"])
     for write in ways:
         with pytest.raises(TypeError, match="strings, integers of 64 bits, floats or booleans"):
             write()

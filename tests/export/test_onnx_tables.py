@@ -13,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 from test_tables import TABLES, array, assert_same, exported, feed, fitted, frame, rows
 
 from fastmlp import TabMLPClassifier, TabMLPRegressor
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.sklearn.parameters import copy_with_state
 from fastmlp.tabular.table.columns import Columns
 
@@ -88,10 +89,10 @@ REFUSED = {
 def test_categories_that_are_refused(case):
     model, (values, error, words) = fitted("text", "names", "others"), REFUSED[case]
     changed = copy_with_state(model, vars(model))
-    (place, column), other = model._fitted.columns.categories
+    (place, column), other = fitted_of(model).columns.categories
     first = place, replace(column, values=tuple(values), frequent=len(values))
-    columns = replace(model._fitted.columns, categories=(first, other))
-    changed._fitted = replace(model._fitted, columns=columns)
+    columns = replace(fitted_of(model).columns, categories=(first, other))
+    changed._fitted = replace(fitted_of(model), columns=columns)
     with pytest.raises(error, match=f"text (has|had) .*{words}"):
         changed.to_onnx()
 
@@ -102,7 +103,7 @@ def test_names_of_columns_that_are_refused(name):
     changed = copy_with_state(model, vars(model))
     names = [name if each == "text" else each for each in X.columns]
     X.columns = pandas.Index(names, dtype=object)  # with pyarrow, pandas refuses half a character
-    changed._fitted = replace(changed._fitted, columns=Columns.of(X))
+    changed._fitted = replace(fitted_of(changed), columns=Columns.of(X))
     with pytest.raises(ValueError, match="rename it, and fit again"):
         changed.to_onnx()
 

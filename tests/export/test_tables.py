@@ -13,6 +13,7 @@ import pytest
 import stored
 
 from fastmlp import TabMLPClassifier, TabMLPRegressor
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome.loss_rows import LOSSES
 from fastmlp.tabular.recipe import presets
 from fastmlp.tabular.recipe.presets import Preset, Recipe
@@ -257,7 +258,7 @@ class Library:
     """The functions of a C file of an estimator, compiled."""
 
     def __init__(self, model, folder, levels=LEVELS, **options):
-        self.columns, self.outputs = model._fitted.columns, model.n_outputs_
+        self.columns, self.outputs = fitted_of(model).columns, model.n_outputs_
         self.is_regressor, self.levels = isinstance(model, TabMLPRegressor), levels
         more = {"levels": levels} if self.is_regressor else {}
         self.files = model.to_c(folder / "net.c", **more, **options)
@@ -303,7 +304,7 @@ class Library:
 
     def labels(self, model, numbers, codes):
         """Return the labels of rows, of the dtype of the model's classes."""
-        if model._fitted.calibration.has_labels:
+        if fitted_of(model).calibration.has_labels:
             flags = np.zeros((len(numbers), self.outputs), np.int32)
             self.call("classes", (numbers, codes), flags)
             return flags
@@ -328,7 +329,7 @@ def assert_same(found, labels, model, X, relative=RELATIVE, levels=LEVELS):
     """Fail unless what was predicted elsewhere is what the model predicts."""
     wanted, m = said(model, X, levels), model.n_outputs_
     assert found.dtype == np.float64
-    assert len(X) < 9 or not model._fitted.columns.used or np.ptp(wanted[:, 0]) > 0
+    assert len(X) < 9 or not fitted_of(model).columns.used or np.ptp(wanted[:, 0]) > 0
     if isinstance(model, TabMLPClassifier):
         np.testing.assert_allclose(found, wanted, rtol=0, atol=relative)
         exports.assert_same_labels(labels, model.predict(X), wanted, 1e-5)
@@ -349,7 +350,7 @@ RUNS = [(*case, kind) for case in CASES for kind in IS_HERE if ONLY.get(case[0],
 def test_rows_are_predicted_as_by_the_estimator(table, target, recipes, kind, tmp_path):
     model, X = fitted(table, target, recipes), rows(table)
     groups = {"distilled": 1, "later": 3, "later classes": 3}.get(target, 2)
-    assert len(model._fitted.blend.groups) == groups
+    assert len(fitted_of(model).blend.groups) == groups
     if not IS_HERE[kind]:
         pytest.skip("needs gcc")
     if kind == "onnx":

@@ -6,6 +6,7 @@ from models import X, Y, network
 from states import same
 
 import fastmlp
+from fastmlp._models.network import network_of
 from fastmlp._training.loop import Evaluator
 
 
@@ -50,10 +51,10 @@ def test_what_a_divergence_or_a_cut_validation_leaves_is_not_gone_on_with(mlp, m
 
 
 def refused(net, words, data=(X, Y), **options):
-    progress = net._network.progress
+    progress = network_of(net).progress
     with states.refused(ValueError, words, net):
         net.fit(*data, resume=True, **{"epochs": 9} | options)
-    assert net._network.progress == progress
+    assert network_of(net).progress == progress
 
 
 def test_there_must_be_a_fit_to_go_on_with(mlp):
@@ -92,4 +93,4 @@ def test_a_history_that_its_user_has_changed_does_not_hide_a_failure(mlp):
     with pytest.raises(KeyboardInterrupt):
         cut.fit(X, Y, epochs=3, optimizer=fastmlp.SGD(rate), resume=True)
     assert cut.history is history
-    assert cut._network.rng.bit_generator.state == whole._network.rng.bit_generator.state
+    assert network_of(cut).rng.bit_generator.state == network_of(whole).rng.bit_generator.state

@@ -18,6 +18,8 @@ from test_bits import FMA_LEVELS
 import fastmlp
 from fastmlp._engine import native_engine
 from fastmlp._files import record
+from fastmlp._models.network import network_of
+from fastmlp.sklearn.fitted import fitted_of
 
 X = stored.X
 
@@ -143,7 +145,7 @@ def test_other_readers_see_plain_weights(tmp_path):
     model = stored.estimators()["MLPClassifier words"]()
     model.save(tmp_path / "model.safetensors")
     found = numpy_files.load_file(tmp_path / "model.safetensors")
-    assert same(found["scaling.x_mean"], model._fitted.network.scaling.x_mean)
+    assert same(found["scaling.x_mean"], fitted_of(model).network.scaling.x_mean)
 
 
 def test_what_another_writer_makes_of_a_file_is_loaded_without_its_digest(tmp_path):
@@ -208,7 +210,7 @@ def long_history(epochs=record.MOST_NUMBERS // 3 + 1):
     net.fit(X, stored.Y, epochs=2, batch_size=64)
     for values in (net.history.loss, net.history.seconds, net.history.learning_rate):
         values[:] = [0.0] * epochs
-    net._network.progress = net._network.progress._replace(epochs=epochs)
+    network_of(net).progress = network_of(net).progress._replace(epochs=epochs)
     return net
 
 

@@ -11,6 +11,7 @@ from states import refused, same
 import fastmlp
 from fastmlp import reference
 from fastmlp._engine import native_engine
+from fastmlp._models.network import network_of
 
 N = 61  # odd: with batches of 16 the last is shorter
 RNG = np.random.default_rng(5)
@@ -255,5 +256,5 @@ def test_a_member_in_a_fit_of_its_own_is_waited_for_by_nobody():
             ensemble.fit(**together)
 
     ensemble[1].fit(X, together["y"], epochs=1, callbacks=[second])
-    with ensemble[0]._network.lock.taken():
+    with network_of(ensemble[0]).lock.taken():
         pass

@@ -13,6 +13,7 @@ from states import digest, refused, same, state
 import fastmlp
 from fastmlp import reference
 from fastmlp._models import trainer
+from fastmlp._models.network import network_of
 
 EPOCHS = 8
 HELD = X[:20], Y[:20]
@@ -132,7 +133,7 @@ def kept(model):
     nets = model if isinstance(model, fastmlp.Ensemble) else [model]
     return digest(
         [
-            [*net._network.progress.averaged[:2]] if net._network.progress.averaged else 0
+            [*network_of(net).progress.averaged[:2]] if network_of(net).progress.averaged else 0
             for net in nets
         ]
     )

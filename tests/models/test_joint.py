@@ -14,6 +14,7 @@ from fastmlp import reference
 from fastmlp._engine import native_engine
 from fastmlp._engine.numpy import numpy_engine
 from fastmlp._models import trainer
+from fastmlp._models.network import network_of
 
 KINDS = [fastmlp.MLP, reference.MLP]
 EPOCHS = 14
@@ -230,7 +231,7 @@ def test_an_interrupt_within_many_epochs_takes_them_back(monkeypatch, interrupt_
         ensemble.fit(X, X[:, :3], epochs=10**7, n_threads=2)
     assert len(ensemble.history.loss) == 1
     assert all(
-        net._network.engine.can_go_on(1) for net in nets
+        network_of(net).engine.can_go_on(1) for net in nets
     )  # what the optimizer knows is back too
     for net, other in zip(nets, members(fastmlp.MLP, "plain", 3), strict=True):
         other.fit(X, X[:, :3], epochs=1, n_threads=1)
@@ -276,7 +277,9 @@ def test_rows_that_are_held_out_are_predicted_by_those_that_hold_them_out(mlp, r
             np.testing.assert_array_equal(p, net.predict(X[own]))
 
     def look(state):
-        apart = [net._network.engine.predict(X[own]) for net, own in zip(nets, rows, strict=True)]
+        apart = [
+            network_of(net).engine.predict(X[own]) for net, own in zip(nets, rows, strict=True)
+        ]
         mixed = expected(case.loss, apart, rows)
         union = np.unique(np.concatenate(rows))
         z = cases.before_link(case.loss, mixed)

@@ -256,6 +256,7 @@ def test_the_smallest_weights_count_as_any_others():
 
 # ---- a fit without options -----------------------------------------------------------------------
 
+SLOW = pytest.mark.slow  # the reference takes thousands of steps in NumPy
 RADIAL = np.random.default_rng(3).uniform(-1, 1, (300, 2))
 BUMP = np.exp(-4 * np.sum(RADIAL**2, axis=1))
 NOISE = np.random.default_rng(4).normal(size=300)
@@ -263,6 +264,7 @@ NOISE_OF_BUMP = default_training.NOISES[0]
 NOISY, ODD = BUMP + 0.3 * NOISE, np.arange(300)[:, None] % 2
 
 
+@pytest.mark.parametrize("mlp", [fastmlp.MLP, pytest.param(fastmlp.reference.MLP, marks=SLOW)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("loss", "epochs", "factor", "noise_power", "power", "limit"),
@@ -288,12 +290,19 @@ def test_a_fit_without_options_learns(mlp, loss, epochs, factor, noise_power, po
     assert digest(plain) == digest(chosen)
 
 
+SUITED = [
+    ([20, 1], {}, 1000, 0.03),  # an epoch has 8 steps
+    ([2, 700, 700, 1], {}, 102, 0.03 * 400 / 1400),  # many parameters: few steps, a low rate
+    ([2, 256, 256, 1], {"batch_size": 256}, 748, 0.03 * 400 / 512),  # so are large batches
+]
+
+
 @pytest.mark.parametrize(
-    ("layer_sizes", "options", "epochs", "rate"),
+    ("mlp", "layer_sizes", "options", "epochs", "rate"),
     [
-        ([20, 1], {}, 1000, 0.03),  # of 8 steps
-        ([2, 700, 700, 1], {}, 102, 0.03 * 400 / 1400),  # many parameters: few steps, a low rate
-        ([2, 256, 256, 1], {"batch_size": 256}, 748, 0.03 * 400 / 512),  # so are large batches
+        *((fastmlp.MLP, *row) for row in SUITED),
+        (fastmlp.reference.MLP, *SUITED[0]),
+        *(pytest.param(fastmlp.reference.MLP, *row, marks=SLOW) for row in SUITED[1:]),
     ],
 )
 def test_a_fit_without_options_suits_the_network(mlp, layer_sizes, options, epochs, rate):

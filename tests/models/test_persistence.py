@@ -1,6 +1,7 @@
 """Fitted estimators through other people's writers: skops, MLflow, joblib, cloudpickle, pickle."""
 
 import functools
+import importlib
 import io
 import pickle
 import re
@@ -10,10 +11,10 @@ import cloudpickle
 import joblib
 import numpy as np
 import pytest
-from skops import io as skops
 from tiny_tables import LABELS, SMALL, X, Y, classifier, regressor
 
 from fastmlp import MLPClassifier, MLPRegressor, TabMLPSurvival
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.recipe import presets
 from fastmlp.tabular.recipe.presets import Preset
 
@@ -72,7 +73,13 @@ def by_cloudpickle(model, path):
     return pickle.loads(cloudpickle.dumps(model))
 
 
+def writer_of_skops():
+    """Return the module; it imports all of scikit-learn, for which only its tests wait."""
+    return importlib.import_module("skops.io")
+
+
 def by_skops(model, path):
+    skops = writer_of_skops()
     return skops.loads(skops.dumps(model), trusted=trusted())
 
 
@@ -137,6 +144,7 @@ def test_types_that_skops_has_to_trust_are_those_of_the_page():
     models += [regressor(loss=loss).fit(X, np.exp(Y)) for loss in ("gamma", "tweedie")]
     survival = TabMLPSurvival(preset="fast", random_state=0, epochs=2, members=2)
     models.append(survival.fit(X, time=np.exp(Y), event=Y > 0))
+    skops = writer_of_skops()
     types = (skops.get_untrusted_types(data=skops.dumps(model)) for model in models)
     assert sorted({each for of_model in types for each in of_model}) == trusted()
 
@@ -144,7 +152,7 @@ def test_types_that_skops_has_to_trust_are_those_of_the_page():
 def test_a_pickle_of_a_table_has_no_state_of_an_optimizer():
     """It would be twice the weights, and is of no use: no fit goes on with it."""
     model = fitted("TabMLPRegressor squared_error")
-    (group,) = model._fitted.blend.groups
+    (group,) = fitted_of(model).blend.groups
     weights = len(group) * group.spec.n_parameters
     with io.BytesIO() as file:
         pickle.dump(group.networks, file)

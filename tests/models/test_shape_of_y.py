@@ -7,6 +7,7 @@ import pytest
 from models import WAYS
 
 import fastmlp
+from fastmlp._models.network import network_of
 
 N = 12
 X = np.linspace(-1, 1, N * 2).reshape(N, 2)
@@ -22,7 +23,7 @@ def resumed(net, path):
     """The model of a checkpoint; its fit has no epoch left."""
     net.fit(X, FLAT, epochs=1, callbacks=[fastmlp.Checkpoint(path)])
     twin = copy.deepcopy(net)
-    twin._network.learn_shape(False)
+    network_of(twin).learn_shape(False)
     twin.fit(X, FLAT, epochs=1, resume=path)
     return twin
 

@@ -15,6 +15,7 @@ from scipy import sparse
 from tolerances import assert_all_close
 
 import fastmlp
+from fastmlp._models.network import network_of
 from fastmlp._network.sparse import rows_of
 
 ENGINES = {"native": fastmlp.MLP, "reference": fastmlp.reference.MLP}
@@ -47,7 +48,7 @@ FITS = {
 
 
 def parameters(net):
-    return [array for kind in net._network.engine.parameters() for array in kind]
+    return [array for kind in network_of(net).engine.parameters() for array in kind]
 
 
 def fitted(net, x, **options):
@@ -283,7 +284,7 @@ STEPS = {
     "batches": lambda net, x, y: net.partial_fit(x, y, batch_size=1, optimizer=fastmlp.SGD(0.01)),
     "fit": lambda net, x, y: net.fit(x, y, epochs=1, optimizer=fastmlp.SGD(0.01)),
     "assignment": lambda net, x, y: setattr(net, "weights", [0.9 * w for w in net.weights]),
-    "restored": lambda net, x, y: net._network.engine.restore(net.snapshots[-3]),
+    "restored": lambda net, x, y: network_of(net).engine.restore(net.snapshots[-3]),
     "diverged": lambda net, x, y: diverge(net, x, y),
 }
 
@@ -304,12 +305,12 @@ def test_passes_copy_only_the_weights_that_move(options, dtype, holds):
         name = rng.choice(list(STEPS)) if k > 4 and k % 2 else "sgd"
         for net, inputs in ((dense, x), (thin, sparse.csr_array(x))):
             STEPS[name](net, inputs, y)
-            net.snapshots.append(net._network.engine.snapshot().copy())
-        before.append((thin._network.engine.snapshot() if holds else None, parameters(thin)))
+            net.snapshots.append(network_of(net).engine.snapshot().copy())
+        before.append((network_of(thin).engine.snapshot() if holds else None, parameters(thin)))
         for a, b in zip(parameters(dense), parameters(thin), strict=True):
             np.testing.assert_array_equal(a, b, err_msg=f"{k}: {name}")
     for arena, arrays in before:  # what readers hold never changes
         if arena is not None:
-            thin._network.engine.restore(arena)
+            network_of(thin).engine.restore(arena)
             for a, b in zip(parameters(thin), arrays, strict=True):
                 np.testing.assert_array_equal(a, b)

@@ -12,6 +12,7 @@ from states import same
 
 import fastmlp
 from fastmlp import reference
+from fastmlp._models.network import network_of
 from fastmlp._training.loop import Evaluator
 
 EPOCHS = 7
@@ -22,7 +23,7 @@ EACH_AVERAGING = pytest.mark.parametrize("averaging", AVERAGINGS, ids=repr)
 
 def arrays(net):
     """Return copies of all parameters."""
-    return [p for kind in net._network.engine.parameters() for p in kind]
+    return [p for kind in network_of(net).engine.parameters() for p in kind]
 
 
 def path_of(net, x=X, y=Y, **options):
@@ -231,7 +232,7 @@ def test_without_it_a_fit_goes_on_with_the_weights_in_training(mlp):
     net.fit(X, Y, epochs=3, averaging=fastmlp.SWA())
     net.fit(X, Y, epochs=EPOCHS, resume=True)
     same(net, plain)
-    assert net._network.progress.averaged is None
+    assert network_of(net).progress.averaged is None
 
 
 def test_it_may_begin_with_a_fit_that_goes_on(mlp):

@@ -20,6 +20,7 @@ from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.numpy.numpy_engine import flat
 from fastmlp._engine.numpy.random import dropout_masks
 from fastmlp._engine.predictor import Predictor
+from fastmlp._models.network import network_of
 from fastmlp._network.activations import ACTIVATIONS, blended
 from fastmlp._network.layer_norm import EPSILON, POSITIONS, layer_norm
 from fastmlp._network.spec import BLOCK_ROWS
@@ -82,7 +83,7 @@ def make(mlp, **options):
 
 
 def everything(net):
-    return flat(net._network.engine.parameters())
+    return flat(network_of(net).engine.parameters())
 
 
 def moved(net, before):
@@ -213,7 +214,7 @@ def test_snapshots_hold_all_tensors(mlp):
 def test_the_penalty_is_of_weights_alone(mlp, options, norm):
     net = make(mlp, layer_norm=norm, **options)
     net.linear_weights = [np.ones(w.shape) for w in net.linear_weights]
-    weights = len(net.weights), len(net._network.spec.tensors.get("linear_weights", []))
+    weights = len(net.weights), len(network_of(net).spec.tensors.get("linear_weights", []))
     value, *gradients = net.gradients(X, Y, l2=2.0)
     free, *without = net.gradients(X, Y)
     squares = sum(np.sum(w**2) for w in [*net.weights, *net.linear_weights])

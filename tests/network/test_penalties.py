@@ -10,6 +10,7 @@ from tolerances import assert_close
 import fastmlp
 from fastmlp._engine import native_engine
 from fastmlp._engine.plan import Plan
+from fastmlp._models.network import network_of
 from fastmlp._network.data import Data
 
 
@@ -56,9 +57,9 @@ def test_lion_hides_no_overflow(level, dtype):
 def test_lion_moves_what_has_no_gradient_nowhere(level, dtype):
     """A feature that is always 0, before any momentum: its weights stay, to the bit."""
     net = fastmlp.MLP([3, 9, 2], dtype=dtype, rng=0)
-    net._network.engine = native_engine.Engine(net._network.spec, level)
-    net._network.engine.set_parameters(
-        *cases.parameters(net._network.spec, np.random.default_rng(0))
+    network_of(net).engine = native_engine.Engine(network_of(net).spec, level)
+    network_of(net).engine.set_parameters(
+        *cases.parameters(network_of(net).spec, np.random.default_rng(0))
     )
     before, x = net.weights[0], X.copy()
     x[:, 1] = 0

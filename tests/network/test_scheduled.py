@@ -16,6 +16,7 @@ from test_blocks import compare_training
 
 import fastmlp
 from fastmlp import Constant, Cosine, WarmUp
+from fastmlp._models.network import network_of
 from fastmlp._network.spec import BLOCK_ROWS
 
 # Rows of the data and of a batch: odd; batches of several blocks.
@@ -53,7 +54,7 @@ def test_what_a_fit_is_given_is_of_that_fit_only(mlp):
         fit(nets[0], first)
         assert nets[0].dropout == (0.0,)
         nets[1].weights, nets[1].biases = nets[0].weights, nets[0].biases
-        nets[1]._network.rng.bit_generator.state = nets[0]._network.rng.bit_generator.state
+        network_of(nets[1]).rng.bit_generator.state = network_of(nets[0]).rng.bit_generator.state
         assert fit(nets[0], second) == fit(nets[1], second)
         net = network(mlp, activation=activation)
         net.partial_fit(X, Y, batch_size=25, dropout=first)
@@ -93,7 +94,7 @@ def test_another_decay_keeps_the_moments(mlp):
     net = network(mlp)
     for decay in (0.1, 0.2, Constant(0.1)):
         net.partial_fit(X, Y, optimizer=fastmlp.AdamW(weight_decay=decay))
-    assert net._network.progress.step == 3
+    assert network_of(net).progress.step == 3
 
 
 # ---- schedules without n_steps -------------------------------------------------------------------
@@ -229,11 +230,11 @@ def test_what_schedules_say_is_checked_before_anything_changes(mlp, options, err
     options = dict(options)
     if "decay" in options:
         options["optimizer"] = fastmlp.AdamW(weight_decay=options.pop("decay"))
-    progress = net._network.progress
+    progress = network_of(net).progress
     for call in (net.fit, net.partial_fit):
         with refused(error, words, net):
             call(X, Y, **options)
-        assert net._network.progress == progress
+        assert network_of(net).progress == progress
 
 
 def test_a_schedule_that_goes_wrong_later_leaves_the_last_whole_epoch(mlp):

@@ -12,6 +12,7 @@ from fastmlp import Groups
 from fastmlp._engine.numpy import layers
 from fastmlp._engine.numpy.forward_pass import ForwardPass
 from fastmlp._engine.numpy.random import dropout_masks
+from fastmlp._models.network import network_of
 from fastmlp._network.activations import ACTIVATIONS
 
 # Layer sizes, and options: each alone, both, and with all that may stand around them.
@@ -74,7 +75,7 @@ def test_the_formula():
 )
 def test_which_layers_are_blocks(mlp, widths, skip, expected):
     net = mlp([3, *widths, 1], skip=skip, rng=0)
-    assert net._network.spec.blocks == expected
+    assert network_of(net).spec.blocks == expected
     assert f"skip={int(skip)}" in repr(net)
 
 
@@ -114,8 +115,8 @@ def test_the_linear_weights_of_ntk_take_the_steps_of_the_others(mlp):
 
 def exportable(sizes, options, dtype, loss="gaussian_nll"):
     net = make(fastmlp.MLP, (7, *sizes[1:-1], 5), options, dtype=dtype, loss=loss)
-    drawn = cases.parameters(net._network.spec, np.random.default_rng(2))
-    for kind, arrays in zip(net._network.spec.tensors, drawn, strict=True):
+    drawn = cases.parameters(network_of(net).spec, np.random.default_rng(2))
+    for kind, arrays in zip(network_of(net).spec.tensors, drawn, strict=True):
         setattr(net, kind, arrays)
     x = np.random.default_rng(0).normal(1.0, 2.0, size=(300, len(net.weights[0])))
     return net, x.astype(dtype)

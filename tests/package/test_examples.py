@@ -34,6 +34,7 @@ RUN_ELSEWHERE = {  # pages whose programs need more than Python, and the tests t
     "docs/guides/spark.md": "test_spark.py",
     "docs/processes.md": "test_mpi.py",
 }
+LONG = ("docs/guides/distill.md", "docs/guides/other-tools.md")  # half of the time of all pages
 OTHERS = (
     *("torch", "pandas", "optuna", "skops", "shap", "mapie", "imblearn", "dask", "duckdb"),
     *("distributed", "dask_ml", "ray", "mlflow", "casadi"),
@@ -278,7 +279,14 @@ def test_index_pages_name_each_page_by_its_title():
 
 
 @pytest.mark.filterwarnings("ignore")  # of PyTorch; and a page's fits may end by max_iter
-@pytest.mark.parametrize("page", [page for page in pages() if page not in RUN_ELSEWHERE])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] * (page in LONG))
+        for page in pages()
+        if page not in RUN_ELSEWHERE
+    ],
+)
 def test_programs_of_a_page_print_what_it_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}

@@ -4,6 +4,7 @@ A leaf uses public names alone, and is loaded when a user asks for it, never wit
 """
 
 import ast
+import functools
 from pathlib import Path
 
 import fastmlp
@@ -50,10 +51,15 @@ LEAVES = {
 FRONTS = {"__init__.py", "__main__.py"}
 # Of named tuples, and of scikit-learn.
 OF_OTHERS = {"_replace", "_asdict", "_fields", "_make", "_validate_params"}
-TREES = {
-    str(path.relative_to(PACKAGE)): ast.parse(path.read_text("utf-8"))
-    for path in sorted(PACKAGE.rglob("*.py"))
-}
+
+
+@functools.cache
+def trees():
+    """Return the syntax of each file of the package, by its path."""
+    return {
+        str(path.relative_to(PACKAGE)): ast.parse(path.read_text("utf-8"))
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
 
 
 def leaf_of(path):
@@ -76,7 +82,7 @@ def loaded(tree, inside=""):
 
 def test_a_leaf_is_loaded_by_those_alone_who_need_it():
     found = {leaf: set() for leaf in LEAVES}
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         for name, inside in loaded(tree) if path not in FRONTS and not leaf_of(path) else ():
             leaf = leaf_of(name.removeprefix("fastmlp.").replace(".", "/"))
             if leaf and name.startswith("fastmlp."):
@@ -95,9 +101,9 @@ def made(tree):
 
 
 def test_a_leaf_reads_no_private_attribute_of_others():
-    private, leaves = {path: made(tree) for path, tree in TREES.items()}, set()
+    private, leaves = {path: made(tree) for path, tree in trees().items()}, set()
     every, wrong = set().union(*private.values()) - OF_OTHERS, []
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         leaves.add(leaf_of(path))
         for node in ast.walk(tree) if leaf_of(path) else ():
             if isinstance(node, ast.Attribute) and node.attr in every - private[path]:

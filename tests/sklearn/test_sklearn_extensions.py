@@ -19,6 +19,7 @@ from sklearn.model_selection import train_test_split
 
 import fastmlp
 from fastmlp._engine import native_engine
+from fastmlp.sklearn.fitted import fitted_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -351,7 +352,7 @@ def test_standardize_is_folded_into_the_weights(outputs, solver):
     undone = by_hand.predict(scaled) * y.std(axis=0) + y.mean(axis=0)
     np.testing.assert_allclose(net.predict(x), undone, rtol=1e-3, atol=1e-3 * y.std())
     assert regressor(max_iter=5).fit(x, y).score(x, y) < 0  # without, hopeless
-    scaling, shown = net._fitted.network.scaling, (net.coefs_, net.intercepts_)
+    scaling, shown = fitted_of(net).network.scaling, (net.coefs_, net.intercepts_)
     for arrays, again in zip(shown, scaling.fold(*scaling.unfold(*shown)), strict=True):
         for a, b in zip(arrays, again, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6)
@@ -366,7 +367,7 @@ def test_standardize_with_weights_validation_and_further_training():
     net.fit(x, y, weights, X_val=x, y_val=y)
     part.fit(x[:200], y[:200])
     for name in ("x_mean", "x_scale"):  # samples of weight 0 have no say in the scaling
-        a, b = (getattr(each._fitted.network.scaling, name) for each in (net, part))
+        a, b = (getattr(fitted_of(each).network.scaling, name) for each in (net, part))
         np.testing.assert_allclose(a, b, rtol=1e-12)
     log = net.predict_log_proba(x)[np.arange(300), y]
     assert np.isclose(net.validation_loss_curve_[-1], -log.mean())

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp._training import lbfgs
 from fastmlp._training.lbfgs import one_thread
+from fastmlp.sklearn.fitted import fitted_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -225,7 +226,7 @@ def test_scaling_of_ordinary_numbers_is_that_of_numpy():
     x = 7 + 30 * X
     weights = RNG.uniform(0.1, 2, 100)
     for w in (None, weights):
-        scaling = regressor(standardize=True).fit(x, Y, w)._fitted.network.scaling
+        scaling = fitted_of(regressor(standardize=True).fit(x, Y, w)).network.scaling
         mean = np.average(x, axis=0, weights=w)
         assert np.array_equal(scaling.x_mean, mean)
         deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=w))

@@ -15,6 +15,7 @@ from small_estimators import COPIES, OTHER, WIDE, X, Y, classifier, regressor, s
 
 import fastmlp
 from fastmlp.sklearn import scaled_network
+from fastmlp.sklearn.fitted import fitted_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -196,7 +197,7 @@ def test_many_threads_predict_the_same(standardize, written):
 
 def test_a_copy_has_the_optimizer_of_its_weights(monkeypatch):
     net = classifier().fit(X, Y)
-    assert all(make(net)._fitted.network.run is not None for make in COPIES.values())
+    assert all(fitted_of(make(net)).network.run is not None for make in COPIES.values())
 
     def overtaken(run):  # by a pass that begins and ends while the state is read
         monkeypatch.undo()

@@ -22,6 +22,7 @@ from tolerances import allowed, assert_close, central_difference_step
 
 import fastmlp
 from fastmlp import reference
+from fastmlp._models.network import network_of
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.layer_norm import EPSILON
 
@@ -125,7 +126,7 @@ def unsigned(value: Any) -> str:
 
 def left(net: Any) -> list[Any]:
     """Return what a fit or a step leaves of a network."""
-    return [*net.state_dict().values(), repr(net._network.rng.bit_generator.state)]
+    return [*net.state_dict().values(), repr(network_of(net).rng.bit_generator.state)]
 
 
 def networks_of_sparse_rows(rng: Draw) -> Iterator[float]:

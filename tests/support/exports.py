@@ -19,6 +19,7 @@ import pytest
 
 import fastmlp
 from fastmlp import reference
+from fastmlp._models.network import network_of
 from fastmlp._network.activations import ACTIVATIONS
 
 Array = npt.NDArray[Any]
@@ -162,7 +163,7 @@ def ordinary(n: int, n_in: int, dtype: Any) -> Array:
 
 def exact(net: Any) -> Any:
     """Return the same network of the reference in float64."""
-    options = {name: getattr(net._network.spec, name) for name in KEPT}
+    options = {name: getattr(network_of(net).spec, name) for name in KEPT}
     options["activation"] = list(net.activations)
     other = reference.MLP(net.layer_sizes, dtype="float64", **options)
     other.load_state_dict(net.state_dict())

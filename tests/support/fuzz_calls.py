@@ -21,6 +21,7 @@ from fuzz import CALLS, CHUNK, Argument, Call, Case, cases_of_mlp
 from states import digest, finite, state
 
 import fastmlp
+from fastmlp._models.network import network_of
 from fastmlp._network.layer_norm import EPSILON
 
 DOCUMENTED = (TypeError, ValueError, MemoryError, fastmlp.DivergenceError)
@@ -151,7 +152,7 @@ def check_near(native: Any, textbook: Any, net: Any, call: Call) -> None:
     if not np.isfinite(textbook).all() or largest > 1e4:
         return  # once numbers run away, differences prove nothing more
     # Of two sums of factors in bfloat16, one may round the other way; a CPU may not round at all.
-    is_rounded = any(net._network.spec.rounded) and call.method in (
+    is_rounded = any(network_of(net).spec.rounded) and call.method in (
         "fit",
         "partial_fit",
         "gradients",
@@ -217,7 +218,7 @@ def check_call(native: Any, twin: Any, textbook: Any, call: Call, fits: bool) ->
     elif error is None and not isinstance(complaint, fastmlp.DivergenceError):
         assert complaint is None, f"{call}: only the reference complains, {complaint}"
     textbook.weights, textbook.biases = list(native.weights), list(native.biases)
-    textbook._network.rng.bit_generator.state = native._network.rng.bit_generator.state
+    network_of(textbook).rng.bit_generator.state = network_of(native).rng.bit_generator.state
 
 
 def calls_of(strategy: Any, judge: Any) -> trials.Trial:

@@ -23,6 +23,7 @@ from states import finite, state
 import fastmlp
 from fastmlp._engine.numpy.numpy_engine import Engine
 from fastmlp.sklearn import MLPClassifier, MLPRegressor
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.sklearn.regressor import LOSSES
 
 # Good values of the constructor's parameters, the first one the default of the fuzz.
@@ -188,7 +189,7 @@ def check(case: Case) -> int:
 
 def check_formula(model: Any, x: Any, predicted: np.ndarray) -> None:
     """Fail if predictions are not what the reference computes from the shown weights."""
-    engine = Engine(model._fitted.network.spec)
+    engine = Engine(fitted_of(model).network.spec)
     engine.set_parameters(model.coefs_, model.intercepts_)
     x = x.toarray() if scipy.sparse.issparse(x) else x
     with np.errstate(all="ignore"):

@@ -24,6 +24,7 @@ import stored
 
 import fastmlp
 from fastmlp._files import files, safetensors, storage
+from fastmlp.sklearn.fitted import fitted_of
 
 Header = dict[str, Any]
 FUZZED = int(os.environ.get("FASTMLP_HOSTILE_FILES", "400"))  # files a turn of the trial
@@ -233,7 +234,7 @@ def used(model: Any) -> None:
 def use_table(model: Any) -> None:
     """Use an estimator of tables in all that it has."""
     X = np.ones((3, model.n_features_in_), object)
-    columns = model._fitted.columns
+    columns = fitted_of(model).columns
     forms = [(place, column) for place, column in columns.numbers if column.form]
     X[:, [place for place, _ in (*columns.categories, *forms)]] = None  # missing, of any kind
     with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):  # names of features
@@ -243,8 +244,8 @@ def use_table(model: Any) -> None:
         if hasattr(model, "predict_interval"):
             model.predict_interval(X)
             model.log_density(X, np.ones((3, model.n_outputs_)))
-    for rows in model._fitted.held_out.rows:
-        model._fitted.held_out.predictions[rows]
+    for rows in fitted_of(model).held_out.rows:
+        fitted_of(model).held_out.predictions[rows]
 
 
 def fuzz(rng: np.random.Generator) -> Iterator[float]:

@@ -56,4 +56,4 @@ COPIES = {name: way for name, way in WAYS.items() if name != "itself"}
 
 def digest(net):
     """Return the bytes of all parameters."""
-    return b"".join(array.tobytes() for kind in net._network.engine.parameters() for array in kind)
+    return net.parameters_vector.tobytes()

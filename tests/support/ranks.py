@@ -11,6 +11,7 @@ import numpy as np
 from states import digest
 
 import fastmlp
+from fastmlp._models.network import network_of
 
 N = 48
 X = np.linspace(-1, 1, 3 * N).reshape(N, 3)
@@ -108,7 +109,9 @@ def net(mlp=fastmlp.MLP, sizes=(3, 5, 1), **options):
 
 
 def everything(model):
-    return np.concatenate([a.ravel() for kind in model._network.engine.parameters() for a in kind])
+    return np.concatenate(
+        [a.ravel() for kind in network_of(model).engine.parameters() for a in kind]
+    )
 
 
 @contextlib.contextmanager

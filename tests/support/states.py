@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from fastmlp import MLP, Ensemble, History
+from fastmlp._models.network import network_of
 
 
 def state(model: Any) -> str:
     """Return a digest that two models share if they have the same bits and go on alike."""
     if isinstance(model, MLP):
-        return digest([model.state_dict(), repr(model._network.rng.bit_generator.state)])
+        return digest([model.state_dict(), repr(network_of(model).rng.bit_generator.state)])
     if isinstance(model, Ensemble):
         return digest([state(member) for member in model])
     fitted = {k: v for k, v in vars(model).items() if k.endswith("_") and not k.startswith("_")}

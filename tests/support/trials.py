@@ -22,7 +22,7 @@ import tempfile
 import time
 import traceback
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ import numpy as np
 from fastmlp._core import worker
 
 Trial = Callable[[np.random.Generator], Iterator[float]]
+NamedTrial = tuple[str, str]  # group, name
+SEPARATOR = ": "  # no group has it in its name
 
 # Group: where its table stands, and its share of a campaign's time.
 GROUPS: dict[str, tuple[str, float]] = {
@@ -88,43 +90,47 @@ def table(group: str) -> dict[str, Trial]:
     return found
 
 
-def chosen(session: Any) -> Callable[[tuple[str, str]], None]:
+def chosen(session: Any) -> Callable[[NamedTrial], None]:
     """Return what a test calls: fail as one trial of a group has failed.
 
-    The trials of a group that the session has chosen are run together, once, in one child.
+    The trials of one test that the session has chosen are run together, once, in one child: to
+    start it and to import scikit-learn takes longer than most groups of trials.
     """
-    names: dict[str, list[str]] = {}
+    together: dict[str, list[NamedTrial]] = {}
+    batches: dict[NamedTrial, list[NamedTrial]] = {}
     for item in session.items:
         if "trial" in getattr(item, "fixturenames", ()):
-            group, name = item.callspec.params["trial"]
-            names.setdefault(group, []).append(name)
-    outcomes: dict[str, dict[str, Outcome]] = {}
+            trial = item.callspec.params["trial"]
+            batches[trial] = together.setdefault(item.nodeid.partition("[")[0], [])
+            batches[trial].append(trial)
+    outcomes: dict[NamedTrial, Outcome] = {}
 
-    def check(trial: tuple[str, str]) -> None:
-        group, name = trial
-        if group not in outcomes:
-            outcomes[group] = run(group, names[group], seconds=None, seed=0)
-        outcome = outcomes[group][name]
+    def check(trial: NamedTrial) -> None:
+        if trial not in outcomes:
+            outcomes.update(run(batches[trial], seconds=None, seed=0))
+        outcome = outcomes[trial]
         assert not outcome.failed, "\n".join(outcome.messages)
         assert outcome.tried, "nothing was tried"
 
     return check
 
 
-def every(*groups: str) -> list[tuple[str, str]]:
+def every(*groups: str) -> list[NamedTrial]:
     """Return the trials of some groups, as tests are parametrized with them."""
     return [(group, name) for group in groups for name in table(group)]
 
 
-def run(group: str, names: list[str], seconds: float | None, seed: int) -> dict[str, Outcome]:
+def run(
+    trials: Sequence[NamedTrial], seconds: float | None, seed: int
+) -> dict[NamedTrial, Outcome]:
     """Run trials for some seconds altogether, or each of them once."""
-    outcomes: dict[str, Outcome] = {}
-    each = None if seconds is None else seconds / len(names)
-    while left := [name for name in names if name not in outcomes]:
-        limit = [] if each is None else ["--seconds", str(each)]
+    outcomes: dict[NamedTrial, Outcome] = {}
+    limit = [] if seconds is None else ["--seconds", str(seconds / len(trials))]
+    while left := [trial for trial in trials if trial not in outcomes]:
         with tempfile.TemporaryFile() as words:
             child = children.python(
-                *("-W", "ignore", __file__, group, *left, "--seed", str(seed), *limit),
+                *("-W", "ignore", __file__, *map(SEPARATOR.join, left)),
+                *("--seed", str(seed), *limit),
                 timeout=None,
                 folders=[children.TESTS],
                 pass_fds=[words.fileno()],
@@ -133,12 +139,12 @@ def run(group: str, names: list[str], seconds: float | None, seed: int) -> dict[
             said = words.read().decode().strip()
         for line in child.stdout.splitlines():
             if line.startswith("["):
-                name, found = json.loads(line)
-                outcomes[name] = Outcome(**found)
-        unfinished = [name for name in left if name not in outcomes]
+                group, name, found = json.loads(line)
+                outcomes[group, name] = Outcome(**found)
+        unfinished = [trial for trial in left if trial not in outcomes]
         if unfinished:  # the first of them was running when the child ended
             how = f"the child ended with {child.returncode}\n{said}\n{useful(child.stderr)}"
-            outcomes[unfinished[0]] = Outcome(1, 1, messages=[f"{unfinished[0]}: {how}"])
+            outcomes[unfinished[0]] = Outcome(1, 1, messages=[f"{unfinished[0][1]}: {how}"])
     return outcomes
 
 
@@ -266,18 +272,19 @@ SELF: dict[str, Trial] = {
 def main() -> None:
     """Run trials here, and print a line of JSON for each."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("group")
-    parser.add_argument("names", nargs="*")
+    parser.add_argument("trials", nargs="+", help=f"GROUP or GROUP{SEPARATOR}NAME")
     parser.add_argument("-s", "--seconds", type=float)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     faulthandler.enable()
-    trials = table(options.group)
-    for name in options.names or trials:
-        faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
-        outcome = run_here(name, trials[name], options.seconds, options.seed)
-        with contextlib.suppress(BrokenPipeError):
-            print(json.dumps([name, vars(outcome)]), flush=True)
+    for words in options.trials:
+        group, _, name = words.partition(SEPARATOR)
+        trials = table(group)
+        for each in [name] if name else trials:
+            faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
+            outcome = run_here(each, trials[each], options.seconds, options.seed)
+            with contextlib.suppress(BrokenPipeError):
+                print(json.dumps([group, each, vars(outcome)]), flush=True)
     faulthandler.cancel_dump_traceback_later()
     # Not through the interpreter's own end: what is tried there, exits try.
     os._exit(0)

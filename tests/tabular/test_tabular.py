@@ -23,6 +23,7 @@ import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp._core import charts
 from fastmlp._validation.arrays import is_missing
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular import page
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.outcome.loss_rows import LOSSES
@@ -94,15 +95,15 @@ def test_a_large_common_part_of_y_does_not_drown_deviations():
     model, part = regressor(loss="gaussian").fit(X, Y), 2.0**30
     far = copy.deepcopy(model)
     groups = []
-    for group in far._fitted.blend.groups:
+    for group in fitted_of(far).blend.groups:
         moved = {key: getattr(group.scale, key) + part for key in ("centre", "low", "high")}
         groups.append(replace(group, scale=group.scale._replace(**moved)))
-    far._fitted = replace(far._fitted, blend=replace(far._fitted.blend, groups=groups))
+    far._fitted = replace(fitted_of(far), blend=replace(fitted_of(far).blend, groups=groups))
     np.testing.assert_allclose(far.predict(X, True)[1], model.predict(X, True)[1], rtol=1e-5)
     predictions = np.random.default_rng(1).normal(size=(3, N, 2))
     together = []
     for away in (0.0, part):
-        target = model._fitted.target.with_rows(Y[:, np.newaxis] + away)
+        target = fitted_of(model).target.with_rows(Y[:, np.newaxis] + away)
         together.append(OutOfFold(predictions + np.array([away, 9])).joint(target) - [away, 0])
     spread = predictions[:, :, 0].var(axis=0)
     np.testing.assert_allclose(together[0][:, 1], predictions[:, :, 1].mean(axis=0) + 9 + spread)
@@ -133,7 +134,7 @@ def test_probabilities_are_calibrated_and_sum_to_1():
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-12)
     assert set(model.predict(X)) <= set(model.classes_)
     held_out = model.oof_prediction_
-    raw = model._fitted.held_out.predictions
+    raw = fitted_of(model).held_out.predictions
     assert log_loss(LABELS, held_out) <= log_loss(LABELS, raw) + 1e-3
     assert np.mean(model.classes_[held_out.argmax(axis=1)] == LABELS) > 0.7
     np.testing.assert_allclose(np.exp(model.predict_log_proba(X)), p)
@@ -298,7 +299,7 @@ def test_the_dependence_on_dates_keeps_the_time_of_day(tmp_path):
     times = np.datetime64("2020-01-01T00", "h") + hours
     y = np.cos(2 * np.pi * hours / 24)
     model = regressor(epochs=60).fit(pandas.DataFrame({"time": times.astype("M8[s]")}), y)
-    fitted = model._fitted
+    fitted = fitted_of(model)
     evidence = page.evidence_of(model, fitted, "y")
     ((_, chart),) = page._dependences(evidence, evidence.features).items()
     (low, high) = chart.range
@@ -322,7 +323,7 @@ def test_a_table_that_says_nothing():
 def test_groups_are_held_out_together():
     groups = np.repeat(np.arange(12), 20)
     model = regressor().fit(X, Y, groups=groups)
-    for rows in model._fitted.held_out.rows:
+    for rows in fitted_of(model).held_out.rows:
         assert not set(groups[rows]) & set(np.delete(groups, rows))
 
 
@@ -332,7 +333,7 @@ def test_groups_may_be_named_by_their_column(names):
     frame = pandas.DataFrame(np.c_[X[:, :2], groups], columns=names)
     model, other = (regressor().fit(frame, Y, groups=each) for each in (names[2], groups))
     assert np.array_equal(model.oof_prediction_, other.oof_prediction_)
-    for rows in model._fitted.held_out.rows:
+    for rows in fitted_of(model).held_out.rows:
         assert not set(groups[rows]) & set(np.delete(groups, rows))
 
 
@@ -354,7 +355,7 @@ def test_few_rows(n):
 def test_two_of_a_class_are_in_different_folds():
     labels = np.array(["common"] * (N - 2) + ["rare"] * 2)
     model = classifier().fit(X, labels)
-    for rows in model._fitted.held_out.rows:
+    for rows in fitted_of(model).held_out.rows:
         assert np.sum(labels[rows] == "rare") <= 1
 
 
@@ -392,17 +393,17 @@ def test_weights():
 def test_scoring_chooses_the_epoch():
     by_loss = classifier().fit(X, LABELS)
     by_accuracy = classifier(scoring="accuracy").fit(X, LABELS)
-    accuracies = [-cost for *_, cost in by_accuracy._fitted.facts.curve]
+    accuracies = [-cost for *_, cost in fitted_of(by_accuracy).facts.curve]
     best = max(accuracies)
     last = max(
         row[0]
-        for row, a in zip(by_accuracy._fitted.facts.curve, accuracies, strict=True)
+        for row, a in zip(fitted_of(by_accuracy).facts.curve, accuracies, strict=True)
         if a == best
     )
     assert by_accuracy.best_epoch_ == last  # the last of ties
     assert (
         by_loss.best_epoch_
-        == min(by_loss._fitted.facts.curve, key=lambda row: (row[3], -row[0]))[0]
+        == min(fitted_of(by_loss).facts.curve, key=lambda row: (row[3], -row[0]))[0]
     )
     assert np.isfinite(regressor(scoring="r2").fit(X, Y).predict(X)).all()
 

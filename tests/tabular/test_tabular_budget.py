@@ -8,6 +8,7 @@ import trials
 from models import saved
 from tiny_tables import LABELS, X, Y, classifier, regressor
 
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.fit import reading
 from fastmlp.tabular.recipe import blend, budget, presets, progress
 from fastmlp.tabular.recipe.budget import bytes_of, free_bytes, sample
@@ -171,9 +172,9 @@ def test_little_memory_takes_networks_then_rows(make, monkeypatch, tmp_path):
     assert whole.rows_ is None
     assert not plans[0].notes
     ample, one = plans[0].memory, make(members=3).fit(MANY, y)
-    assert len(one._fitted.blend) == 3
+    assert len(fitted_of(one).blend) == 3
     fewer = make(max_memory=0.99 * ample).fit(MANY, y)
-    assert (len(whole._fitted.blend), len(fewer._fitted.blend), fewer.rows_) == (6, 3, None)
+    assert (len(fitted_of(whole).blend), len(fitted_of(fewer).blend), fewer.rows_) == (6, 3, None)
     assert "one network, not 2, holds out each row, because max_memory is" in str(fewer.report())
     np.testing.assert_array_equal(fewer.predict(MANY), one.predict(MANY))
     model = make(max_memory=0.8 * plans[1].memory).fit(MANY, y)

@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss
 from tiny_tables import COLOURS, LABELS, N, X, Y, classifier, frame_of, regressor
 
 from fastmlp import ArrowBlocks, load_predictor
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.recipe import presets
 from fastmlp.tabular.table.columns import MOST_FREQUENT, of_counts
 
@@ -73,7 +74,7 @@ def test_integers_are_places_and_never_names():
     whole = X.round()
     for names in (["a", "b", "c"], [0, 1, 2], ["2", "0", "1"]):
         model = regressor(categorical_features=[1]).fit(pandas.DataFrame(whole, columns=names), Y)
-        assert [place for place, _ in model._fitted.columns.categories] == [1]
+        assert [place for place, _ in fitted_of(model).columns.categories] == [1]
     for names, wanted in (([10, 11, 12], 10), ([2, 0, 1], 0), ([1, 2, 3], 1)):
         frame = pandas.DataFrame(whole, columns=names)
         with pytest.raises(ValueError, match=rf"has {wanted} but .* pass the name .* '{wanted}'"):
@@ -81,7 +82,7 @@ def test_integers_are_places_and_never_names():
         place = names.index(wanted)
         for given in ([str(wanted)], [k == place for k in range(3)]):
             model = regressor(categorical_features=given).fit(frame, Y)
-            assert [k for k, _ in model._fitted.columns.categories] == [place]
+            assert [k for k, _ in fitted_of(model).columns.categories] == [place]
 
 
 def test_without_categorical_features_categories_of_numbers_are_numbers():
@@ -238,10 +239,10 @@ def test_the_most_frequent_of_many_categories_have_inputs_of_their_own(often):
     rare = [f"m{k:02}" for k in range(90)]
     words = np.array([*frequent, *rare, *frequent], object)[RNG.permutation(210)]
     model = regressor().fit(pandas.DataFrame({"word": words}), RNG.normal(size=210))
-    ((_, column),) = model._fitted.columns.categories
+    ((_, column),) = fitted_of(model).columns.categories
     assert column.values == (*sorted([*frequent, *rare[:4]]), *rare[4:])
-    table = model._fitted.columns.read(pandas.DataFrame({"word": column.values}))
-    inputs = np.asarray(model._fitted.blend.groups[0].encoding.rows(table))
+    table = fitted_of(model).columns.read(pandas.DataFrame({"word": column.values}))
+    inputs = np.asarray(fitted_of(model).blend.groups[0].encoding.rows(table))
     np.testing.assert_array_equal(inputs[:64, 64:], 0)
     np.testing.assert_array_equal(inputs[64:, :64], 0)
     assert set(inputs[:64].sum(axis=1)) <= {0, 1}
@@ -319,7 +320,7 @@ def test_copies_of_a_row_are_in_one_fold(case):
     model = regressor().fit(x, y)
     kinds = np.unique(np.c_[x, y], axis=0, return_inverse=True)[1].reshape(-1)
     apart = [
-        np.isin(kinds[out], np.delete(kinds, out)).any() for out in model._fitted.held_out.rows
+        np.isin(kinds[out], np.delete(kinds, out)).any() for out in fitted_of(model).held_out.rows
     ]
     assert any(apart) == split
     notes = "; ".join(model.report().notes)
@@ -333,11 +334,11 @@ def test_copies_of_classes_are_divided_evenly():
     labels, rows = LABELS[COPIED], np.arange(60)
     model = classifier().fit(X[COPIED], labels)
     assert not any(
-        np.isin(COPIED[out], np.delete(COPIED, out)).any() for out in model._fitted.held_out.rows
+        np.isin(COPIED[out], np.delete(COPIED, out)).any() for out in fitted_of(model).held_out.rows
     )
-    shares = [np.mean(labels[out] == "high") for out in model._fitted.held_out.rows]
+    shares = [np.mean(labels[out] == "high") for out in fitted_of(model).held_out.rows]
     assert np.ptp(shares) < 0.2
-    assert sorted(np.concatenate(model._fitted.held_out.rows[:3])) == rows.tolist()
+    assert sorted(np.concatenate(fitted_of(model).held_out.rows[:3])) == rows.tolist()
 
 
 def test_intervals_of_copies_are_those_of_single_rows():
@@ -345,7 +346,7 @@ def test_intervals_of_copies_are_those_of_single_rows():
     x, new = np.random.default_rng(6).normal(size=(2, 40, 5))
     once = regressor().fit(x, noise[0])
     copied = regressor().fit(np.repeat(x, 4, axis=0), np.repeat(noise[0], 4))
-    assert copied._fitted.calibration.residuals[0].w.sum() == pytest.approx(40, rel=0.05)
+    assert fitted_of(copied).calibration.residuals[0].w.sum() == pytest.approx(40, rel=0.05)
     widths = [np.ptp(model.predict_interval(new, 0.9), axis=1).mean() for model in (once, copied)]
     assert widths[1] > 0.8 * widths[0]
 
@@ -381,7 +382,7 @@ def test_fast_is_no_worse_than_the_class_shares_on_visits_of_new_persons(kind, m
     share = y[known].mean()
     losses = [log_loss(y[~known], each) for each in (p, np.full(len(p), share))]
     assert losses[0] <= 1.02 * losses[1]
-    for rows in model._fitted.held_out.rows:
+    for rows in fitted_of(model).held_out.rows:
         assert not np.isin(person[known][rows], np.delete(person[known], rows)).any()
     assert "like visits of one person: they share their folds" in str(model.report())
 
@@ -390,7 +391,7 @@ def test_numbers_of_visits_are_judged_by_other_persons():
     X, person, leaning, rng = visits("continuous", 600)
     y = np.c_[leaning, rng.normal(size=len(X))] + rng.normal(size=(len(X), 2))
     model = regressor().fit(X, y)
-    for rows in model._fitted.held_out.rows:
+    for rows in fitted_of(model).held_out.rows:
         assert not np.isin(person[rows], np.delete(person, rows)).any()
 
 

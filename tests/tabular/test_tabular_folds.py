@@ -14,6 +14,7 @@ from sklearn.model_selection import (
 )
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.recipe import presets
 from fastmlp.tabular.recipe.epoch_selection import OutOfFold
 from fastmlp.tabular.recipe.presets import Preset
@@ -64,7 +65,7 @@ def test_networks_hold_out_the_rows_of_the_users_folds(form, staged, monkeypatch
     given = {name: value() if callable(value) else value for name, value in given.items()}
     pairs = PAIRS if splitter is None else [*splitter.split(X, Y, given.get("groups"))]
     model = regressor(**options).fit(X, Y, **given)
-    held_out = [sorted(rows) for rows in model._fitted.held_out.rows]
+    held_out = [sorted(rows) for rows in fitted_of(model).held_out.rows]
     assert held_out == [sorted(out) for _, out in pairs] * 2
     others = np.setdiff1d(np.arange(N), np.concatenate([out for _, out in pairs]))
     np.testing.assert_array_equal(np.flatnonzero(np.isnan(model.oof_prediction_)), others)
@@ -141,14 +142,14 @@ def test_validation_rows_choose_epochs_and_calibrate(make, y, members, tmp_path)
     weights = np.r_[np.zeros(5), np.ones(35)]
     model = make(validation="choose", members=members, epochs=40)
     model.fit(X[:40], y[:40], weights, X_val=X[40:], y_val=y[40:])
-    (group,) = model._fitted.blend.groups
+    (group,) = fitted_of(model).blend.groups
     assert len(group) == members or 6
     held_out = model.oof_prediction_
     assert len(held_out) == N
     assert np.isnan(held_out[5:40]).all()
     predict = model.predict if make is regressor else model.predict_proba
     np.testing.assert_allclose(held_out[40:], predict(X[40:]), rtol=1e-5)
-    assert model.best_epoch_ == 1 + np.argmin([cost for *_, cost in model._fitted.facts.curve])
+    assert model.best_epoch_ == 1 + np.argmin([cost for *_, cost in fitted_of(model).facts.curve])
     assert "the 20 rows of X_val have chosen" in str(model.report())
     model.plot_calibration(y)
     assert model.importance(X, y).means[0] > 0

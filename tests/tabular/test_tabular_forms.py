@@ -16,6 +16,7 @@ from models import saved
 from tiny_tables import TINY, regressor
 
 import fastmlp
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.recipe import presets
 from fastmlp.tabular.table.columns import Columns
 
@@ -139,7 +140,7 @@ def test_quantities_in_text_are_numbers_with_a_log_line(case, caplog):
     assert "at is text that was read as numbers such as" in note
     assert note in caplog.messages
     assert ("'?' count as missing" in note) == (case == "one gap")
-    numbers = model._fitted.columns.read(frame).numbers[:, 1]
+    numbers = fitted_of(model).columns.read(frame).numbers[:, 1]
     expected = -AMOUNTS if case == "debts" else WHOLE if "thousands" in case else AMOUNTS
     assert np.array_equal(numbers[1:], expected[1:])
     assert np.isnan(numbers[0]) == (case == "one gap")
@@ -196,7 +197,7 @@ def test_ordered_categories_are_ranks_beside_their_values(kind):
         model = regressor().fit(fastmlp.ArrowBlocks(arrow, "y", rows=50))
     else:
         model = regressor().fit(frame, Y)
-    columns = model._fitted.columns
+    columns = fitted_of(model).columns
     ((_, of_sizes),) = columns.categories
     assert of_sizes.values == (*SIZES, None)
     np.testing.assert_array_equal(columns.read(frame).numbers[:, 1], ranks)

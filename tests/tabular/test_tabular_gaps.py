@@ -9,6 +9,7 @@ from sklearn.base import clone
 
 import fastmlp
 from fastmlp import TabMLPRegressor
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome.loss_rows import LOSSES
 
 rng = np.random.default_rng(0)
@@ -226,6 +227,6 @@ def test_files_hold_the_weights_of_rows_as_they_were_given(tmp_path):
     model = fitted(sample_weight=weights)
     expected = np.where(HAS.any(axis=1), weights, 0.0)
     for each in (model, saved(model, tmp_path / "model")):
-        stored = each._fitted.out_of_fold.weights
+        stored = fitted_of(each).out_of_fold.weights
         np.testing.assert_allclose(stored, expected / expected[expected > 0].mean(), rtol=1e-12)
         np.testing.assert_array_equal(stored[HAS.all(axis=1)] > 0, True)

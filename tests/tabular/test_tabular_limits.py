@@ -9,6 +9,7 @@ import pytest
 from tiny_tables import COLOURS, LABELS, SMALL, TINY, N, X, Y, classifier, frame_of, regressor
 
 from fastmlp import TabMLPClassifier
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome.loss_rows import LOSSES
 from fastmlp.tabular.recipe import presets
 from fastmlp.tabular.recipe.blend import Blend
@@ -58,12 +59,12 @@ def test_held_out_rows_do_not_change_a_bit_of_the_members_they_judge(make, y, ki
     def fit(data):
         rows, targets, w = data
         model = make(scoring=last_epoch()).fit(rows, targets, sample_weight=w, groups=groups)
-        return model, {g.encoding.bins.sum(): g for g in model._fitted.blend.groups}
+        return model, {g.encoding.bins.sum(): g for g in fitted_of(model).blend.groups}
 
     first, before = fit((frame, y, weights))
-    rows = first._fitted.held_out.rows[0]
+    rows = fitted_of(first).held_out.rows[0]
     second, after = fit(changed(kind, frame, y, weights, rows))
-    np.testing.assert_array_equal(second._fitted.held_out.rows[0], rows)
+    np.testing.assert_array_equal(fitted_of(second).held_out.rows[0], rows)
     both = sorted(set(before) & set(after))
     assert both
     for bins in both:
@@ -150,9 +151,9 @@ def test_scorers_of_matrices_of_labels(scoring):
 
     y = np.c_[Y > 0, Y > 0.5].astype(int)
     model = classifier(scoring=scoring).fit(X, y)
-    best = -min(cost for *_, cost in model._fitted.facts.curve)
+    best = -min(cost for *_, cost in fitted_of(model).facts.curve)
     # Before the temperature, which changes no rank and no label.
-    raw = model._fitted.held_out.predictions
+    raw = fitted_of(model).held_out.predictions
 
     class Said(TabMLPClassifier):
         classes_ = np.eye(2, dtype=int)
@@ -177,7 +178,7 @@ def test_epochs_without_a_score_are_never_chosen():
 
     looks: list[np.ndarray] = []
     model = regressor(scoring=score).fit(X, Y)
-    assert model.best_epoch_ == model._fitted.facts.curve[2][0]
+    assert model.best_epoch_ == fitted_of(model).facts.curve[2][0]
     np.testing.assert_array_equal(model.oof_prediction_, looks[2])
     with pytest.raises(ValueError, match="no epoch has a score"):
         regressor(scoring=lambda *_: np.nan).fit(X, Y)

@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from tiny_tables import COLOURS, LABELS, N, X, Y, classifier, regressor
 
 import fastmlp
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.recipe import blend, linear
 
 RNG = np.random.default_rng(0)
@@ -17,7 +18,7 @@ LINE = 0.25 * TIMES  # up to 20
 
 def parts_of(model):
     """Return the linear groups of an estimator."""
-    return [group for group in model._fitted.blend.groups if len(group.spec.layer_sizes) == 2]
+    return [group for group in fitted_of(model).blend.groups if len(group.spec.layer_sizes) == 2]
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +80,8 @@ def test_a_part_that_is_no_better_has_no_weight():
     wave = np.tile(y, 8) + 0.01 * RNG.normal(size=8 * N)
     rows = np.tile(X, (8, 1)) + 0.01 * RNG.normal(size=(8 * N, 3))
     model = regressor().fit(rows, wave, time=np.arange(8 * N))
-    shares = model._fitted.blend.weights
-    groups = model._fitted.blend.groups
+    shares = fitted_of(model).blend.weights
+    groups = fitted_of(model).blend.groups
     assert sum(s for s, g in zip(shares, groups, strict=True) if g in parts_of(model)) < 0.1
 
 
@@ -146,4 +147,4 @@ def test_a_blend_with_a_linear_part_goes_on(make, monkeypatch, tmp_path):
     assert np.isfinite(model.explain(frame).values).all()
     assert len(parts_of(make(epochs=4).fit(frame, y, time=np.arange(N)).partial_fit(frame, y))) == 1
     student = model.distill(frame)
-    assert len(student._fitted.blend) == 1
+    assert len(fitted_of(student).blend) == 1

@@ -8,6 +8,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 from tiny_tables import N, X, Y, regressor
 
 from fastmlp._network.target_kinds import KINDS
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome.loss_rows import LOSSES
 from fastmlp.tabular.outcome.targets import NumericTarget, baseline
 
@@ -126,8 +127,8 @@ def test_what_has_no_least_cost_has_no_d2_score():
 def test_the_power_is_that_of_the_loss():
     y = np.exp(Y) * (Y > 0)
     model = regressor(loss="tweedie", power=1.2).fit(X, y)
-    assert model._fitted.target.loss.power == 1.2
-    assert model._fitted.blend.groups[0].spec.loss.power == 1.2
+    assert fitted_of(model).target.loss.power == 1.2
+    assert fitted_of(model).blend.groups[0].spec.loss.power == 1.2
     for power in (1, 2, 1.0099, np.nan, "1.5", True):
         with pytest.raises(ValueError, match="power"):
             regressor(loss="tweedie", power=power).fit(X, y)

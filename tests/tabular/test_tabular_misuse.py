@@ -9,6 +9,7 @@ from scipy import sparse
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 from fastmlp import ArrowBlocks, MLPClassifier, MLPRegressor
+from fastmlp.sklearn.fitted import fitted_of
 
 RNG = np.random.default_rng(1)
 
@@ -89,8 +90,8 @@ WIDE = {  # the same columns but for what can be scaled away
 @pytest.mark.parametrize("case", WIDE)
 def test_columns_of_strange_scales_are_scaled(case):
     model = regressor().fit(np.c_[WIDE[case], X[:, 1]], Y)
-    encoding = model._fitted.blend.groups[0].encoding
-    table = model._fitted.columns.read(np.c_[WIDE[case], X[:, 1]])
+    encoding = fitted_of(model).blend.groups[0].encoding
+    table = fitted_of(model).columns.read(np.c_[WIDE[case], X[:, 1]])
     inputs = np.asarray(encoding.rows(table))[:, 0]
     assert np.isfinite(inputs).all()
     assert inputs.min() < inputs.max()

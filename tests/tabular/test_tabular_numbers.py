@@ -10,6 +10,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from tiny_tables import LABELS, TINY, N, X, Y, classifier, regressor
 
 from fastmlp import load
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome.conformal import effective_rows, residuals_of
 from fastmlp.tabular.recipe import presets
 
@@ -151,7 +152,7 @@ def test_rows_of_a_group_count_by_how_alike_they_are():
     assert effective(np.repeat(z, 4), np.tile([1.0, 2, 3, 4], 500)) == pytest.approx(500)
     assert effective(np.zeros(2000)) == 2000
     model = regressor().fit(X, Y, groups=np.arange(N) // 2)
-    assert model._fitted.calibration.residuals[0].w.sum() < N
+    assert fitted_of(model).calibration.residuals[0].w.sum() < N
 
 
 # ------------------------------------------------------------ epochs, and what is said of them
@@ -162,7 +163,7 @@ def test_of_a_likelihood_the_epoch_is_kept_in_which_members_together_are_best(mo
     monkeypatch.setitem(presets.PRESETS, "fast", replace(TINY, epochs=64))
     noise = RNG.normal(size=N)
     model = regressor(loss="gaussian").fit(X, noise)
-    epoch, _, together, _ = min(model._fitted.facts.curve, key=lambda look: look[2])
+    epoch, _, together, _ = min(fitted_of(model).facts.curve, key=lambda look: look[2])
     assert model.best_epoch_ == epoch
     assert model.report().together == pytest.approx(
         np.log(noise.std()) + np.log(2 * np.pi) / 2 + together
@@ -228,9 +229,9 @@ def test_what_a_report_says_is_true_of_predictions_out_of_fold(loss, outputs):
     model = regressor(loss=loss).fit(X, y)
     report = model.report()
     assert report.metric == metric
-    assert report.together == pytest.approx(measured(y, model._fitted.held_out.predictions))
+    assert report.together == pytest.approx(measured(y, fitted_of(model).held_out.predictions))
     axes = model.plot_history(pyplot.figure().add_subplot())
-    kept = [row[0] for row in model._fitted.facts.curve].index(model.best_epoch_)
+    kept = [row[0] for row in fitted_of(model).facts.curve].index(model.best_epoch_)
     assert axes.lines[1].get_ydata()[kept] == pytest.approx(report.together)
     assert axes.get_ylabel() == f"{metric}, out of fold"
     pyplot.close("all")
@@ -361,7 +362,7 @@ def test_members_of_rows_that_are_all_alike_know_the_scale_of_y(case):
 def test_a_report_says_what_chose_the_epoch_too():
     model = classifier(scoring="roc_auc").fit(X, LABELS)
     found = model.report()
-    best = -min(cost for *_, cost in model._fitted.facts.curve)
+    best = -min(cost for *_, cost in fitted_of(model).facts.curve)
     assert found.metric == "log loss"
     assert found.more["scoring"] == f"roc_auc {best:.4g}, out of fold"
     assert found.more["scoring"] in str(found)
@@ -498,4 +499,4 @@ def test_intervals_of_whole_targets_are_no_whole_numbers_unless_they_are_counts(
         model = regressor(loss=loss).fit(X, whole)
         for ends in (model.predict_interval(X), model.predict_quantiles(X, [0.2, 0.8])):
             assert np.array_equal(ends, np.floor(ends)) == are_counts, loss
-        assert model._fitted.calibration.are_counts == are_counts
+        assert fitted_of(model).calibration.are_counts == are_counts

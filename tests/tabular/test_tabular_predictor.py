@@ -13,6 +13,7 @@ import stored
 from sklearn.exceptions import NotFittedError
 
 import fastmlp
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.table import columns, rows
 
 TABLES = {name: make for name, make in stored.tables().items() if name != "unfitted table"}
@@ -113,7 +114,7 @@ def test_one_network_says_nearly_what_all_members_say(name, monkeypatch, tmp_pat
         assert np.array_equal(loaded(row), said[-1])
     assert np.shape(said) == np.shape(right)
     assert np.std(said - right) < 0.5 * np.std(right - right.mean(axis=0)) + 0.05
-    if hasattr(model, "predict_proba") and not model._fitted.calibration.has_labels:
+    if hasattr(model, "predict_proba") and not fitted_of(model).calibration.has_labels:
         np.testing.assert_allclose(np.sum(said, axis=1), 1, rtol=1e-12)
     assert np.array_equal(batch(student)(X), said)
     assert not np.array_equal(batch(model.distill(X, random_state=1))(X), said)
@@ -216,7 +217,7 @@ def test_what_has_no_values_in_order_is_no_row(row):
 @pytest.mark.parametrize("name", TABLES)
 def test_derivatives_are_those_of_differences(name):
     model = TABLES[name]()
-    p, fit = model.predictor(), model._fitted.columns
+    p, fit = model.predictor(), fitted_of(model).columns
     numbers = [k for k, column in fit.numbers if column.form is None]
     for row, _ in rows_of(model)[:3]:
         for k in numbers:  # away from the rows of the fit, where slopes jump

@@ -16,6 +16,7 @@ from tiny_tables import LABELS, SMALL, TINY, X, Y, classifier, regressor
 
 import fastmlp
 from fastmlp._engine.thread_count import default_threads
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.recipe import epoch_selection, members, presets
 from fastmlp.tabular.recipe.progress import Bar, Line, Progress, line_or_bar
 
@@ -59,12 +60,12 @@ def test_a_fit_that_is_ended_is_fitted_with_what_there_is(make, y, interrupts, r
     assert any(why in note and f"after {epoch + 1} of 92 epochs" in note for note in notes)
     assert any("1 of 2 recipes; " in note for note in notes) == (recipe == 0)
     # Weights, out-of-fold predictions and best epoch are those of the same look.
-    said = np.zeros((2, *model._fitted.held_out.predictions.shape))
-    for k, rows in enumerate(model._fitted.held_out.rows):
-        said[k // 3, rows] = model._fitted.blend.of_division(
-            k, model._fitted.columns.read(X).take(rows)
+    said = np.zeros((2, *fitted_of(model).held_out.predictions.shape))
+    for k, rows in enumerate(fitted_of(model).held_out.rows):
+        said[k // 3, rows] = fitted_of(model).blend.of_division(
+            k, fitted_of(model).columns.read(X).take(rows)
         )
-    np.testing.assert_allclose(model._fitted.held_out.predictions, said.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(fitted_of(model).held_out.predictions, said.mean(axis=0), rtol=1e-5)
     assert model.history_.stop_reason in ("", why)
     assert np.isfinite(model.predict(X) if make is regressor else model.predict_proba(X)).all()
 
@@ -97,7 +98,7 @@ def test_an_interrupt_between_recipes_keeps_the_first(monkeypatch):
     monkeypatch.setattr(members, "train", second_fails)
     with pytest.warns(ConvergenceWarning, match="interrupted"):
         model = regressor().fit(X, Y)
-    assert len(model._fitted.blend) == 6
+    assert len(fitted_of(model).blend) == 6
     assert model.report().notes == ["ended early because the user interrupted it: 1 of 2 recipes"]
 
 

@@ -9,6 +9,7 @@ from models import saved
 from sklearn.base import clone
 from tiny_tables import classifier, regressor
 
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome import loss_rows
 from fastmlp.tabular.recipe import embedding, members, presets
 from fastmlp.tabular.recipe.folds import FitRows, Splits
@@ -80,7 +81,7 @@ def test_of_many_columns_each_has_fewer_bins(monkeypatch, numbers, bins):
     monkeypatch.setitem(presets.PRESETS, "fast", Preset(2, 1, 16, (LONG,)))
     X = RNG.normal(size=(20, numbers))
     model = regressor(time_limit=60).fit(X, X[:, 0])
-    assert (model._fitted.blend.groups[0].encoding.bins == bins).all()
+    assert (fitted_of(model).blend.groups[0].encoding.bins == bins).all()
     assert np.isfinite(model.predict(X)).all()
 
 
@@ -119,7 +120,7 @@ def test_labels_are_smoothed_where_labels_are_judged(monkeypatch, task, scoring,
     X = RNG.normal(size=(60, 2))
     y = TASKS[task](X)
     model = classifier(scoring=scoring).fit(X, y)
-    target = model._fitted.target.read(y)
+    target = fitted_of(model).target.read(y)
     if task == "classes":
         assert target.loss.label_smoothing == smoothing
     else:
@@ -176,17 +177,17 @@ def test_rows_are_predicted_by_the_members_that_have_not_learned_from_them(monke
     if task in TASKS:
         model = classifier()
     model.fit(X, y)
-    (group,) = model._fitted.blend.groups
-    table = model._fitted.columns.read(X)
-    said = np.zeros((3, *model._fitted.held_out.predictions.shape))
-    for k, rows in enumerate(model._fitted.held_out.rows):
+    (group,) = fitted_of(model).blend.groups
+    table = fitted_of(model).columns.read(X)
+    said = np.zeros((3, *fitted_of(model).held_out.predictions.shape))
+    for k, rows in enumerate(fitted_of(model).held_out.rows):
         said[k // 4, rows] = group.predict_one(k, table.take(rows))
     together = (said[0] + said[1] + said[2]) / 3
     if task == "gaussian":
         together[:, 1] += said[:, :, 0].var(axis=0)
-        np.testing.assert_allclose(model._fitted.held_out.predictions, together, rtol=1e-12)
+        np.testing.assert_allclose(fitted_of(model).held_out.predictions, together, rtol=1e-12)
     else:
-        np.testing.assert_array_equal(model._fitted.held_out.predictions, together)
+        np.testing.assert_array_equal(fitted_of(model).held_out.predictions, together)
 
 
 @pytest.mark.parametrize(
@@ -255,10 +256,10 @@ def test_parts_of_a_preset_are_replaced(monkeypatch, tmp_path, case):
     monkeypatch.setitem(presets.PRESETS, "fast", small)
     model = regressor(epochs=5, **chosen)
     model.fit(TABLE, TABLE[:, 0])
-    assert len(model._fitted.blend) == count
+    assert len(fitted_of(model).blend) == count
     assert model.n_iter_ == 5
     assert np.isfinite(model.predict_interval(TABLE)).all()
-    first = model._fitted.blend.groups[0]
+    first = fitted_of(model).blend.groups[0]
     recipe = {"width": 16, **(chosen.get("recipes") or [{"depth": 2}])[0], **chosen}
     if "recipes" in chosen and "width" not in chosen:
         recipe["width"] = 128
@@ -328,7 +329,7 @@ def test_units_of_an_embedding_see_one_column_before_and_after_an_update(units, 
     loaded = saved(model, tmp_path / "model.safetensors")
     assert np.array_equal(loaded.predict_proba(X), model.predict_proba(X))
     for fitted in (model, loaded.partial_fit(X, y)):
-        (group,) = fitted._fitted.blend.groups
+        (group,) = fitted_of(fitted).blend.groups
         of_units = np.arange(units) * 4 // units
         is_apart = group.encoding.columns[:, np.newaxis] != of_units
         for network in group.networks:

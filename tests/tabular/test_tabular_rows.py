@@ -14,8 +14,10 @@ from fastmlp._engine.native import predict_each
 from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
+from fastmlp._models.network import network_of
 from fastmlp._network import losses, spec
 from fastmlp._network.data import Data
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular.outcome.targets import ClassTarget, MultiLabelTarget, NumericTarget
 from fastmlp.tabular.table.columns import Columns, Table
@@ -313,7 +315,7 @@ def test_engines_compute_rows_with_the_bits_of_their_array(make, n_threads):
         both = []
         for inputs in (x, array):
             engine = make(net)
-            engine.set_parameters(*first._network.engine.parameters())
+            engine.set_parameters(*network_of(first).engine.parameters())
             both.append(results(engine, inputs, y, team))
     assert both[0] == both[1]
 
@@ -345,9 +347,9 @@ def fitted(cls):
 @pytest.mark.parametrize("cls", [TabMLPRegressor, TabMLPClassifier])
 def test_a_fit_has_the_bits_of_one_whose_inputs_are_arrays(cls, monkeypatch):
     def bits(model):
-        nets = [net for group in model._fitted.blend.groups for net in group.networks]
+        nets = [net for group in fitted_of(model).blend.groups for net in group.networks]
         found = [array for net in nets for kind in net.engine.parameters() for array in kind]
-        return [array.tobytes() for array in (*found, model._fitted.held_out.predictions)]
+        return [array.tobytes() for array in (*found, fitted_of(model).held_out.predictions)]
 
     found = bits(fitted(cls))
     rows = Encoding.rows
@@ -360,6 +362,6 @@ def test_a_fit_never_holds_the_inputs_of_its_members():
     model = TabMLPRegressor(preset="fast", epochs=1, width=16, random_state=0)
     model.fit(X[:99], X[:99, 0])  # imports, and what is kept for later calls
     peak, _ = trials.peak_of(lambda: model.fit(X, X[:, 0]))
-    group = model._fitted.blend.groups[0]
+    group = fitted_of(model).blend.groups[0]
     inputs = len(group) * len(X) * group.spec.layer_sizes[0] * 4
     assert peak < inputs / 2, (peak, inputs)

@@ -16,6 +16,7 @@ from pyarrow import parquet
 from tiny_tables import classifier, regressor
 
 from fastmlp import ArrowBlocks, MLPRegressor
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.fit import reading
 from fastmlp.tabular.recipe import budget
 from fastmlp.tabular.sources import sampling
@@ -66,7 +67,7 @@ def written(folder, *tables):
 
 
 def assert_same(one, other):
-    assert one._fitted.columns == other._fitted.columns
+    assert fitted_of(one).columns == fitted_of(other).columns
     assert one.report().notes == other.report().notes
     np.testing.assert_array_equal(one.oof_prediction_, other.oof_prediction_)
     np.testing.assert_array_equal(one.predict(FRAME), other.predict(FRAME))
@@ -84,7 +85,10 @@ def test_a_fit_has_the_bits_of_that_from_memory(data, target, weight, time_limit
     one, other = (make(categorical_features=["grade"], time_limit=s) for s in (time_limit, None))
     assert_same(one.fit(source), other.fit(FRAME, y, None if weight is None else W))
     assert one.rows_ is None
-    assert one._fitted.columns.left_out == {"constant": "constant", "again": "the same as number"}
+    assert fitted_of(one).columns.left_out == {
+        "constant": "constant",
+        "again": "the same as number",
+    }
     np.testing.assert_array_equal(one.predict(source), one.predict(FRAME))
 
 
@@ -94,7 +98,7 @@ def test_columns_may_be_declared_categories(chosen):
     source = ArrowBlocks(TABLE, "y", features=names, rows=64)
     one = regressor(categorical_features=chosen).fit(source)
     other = regressor(categorical_features=chosen).fit(FRAME[names], Y)
-    assert one._fitted.columns == other._fitted.columns
+    assert fitted_of(one).columns == fitted_of(other).columns
     np.testing.assert_array_equal(one.oof_prediction_, other.oof_prediction_)
 
 
@@ -111,7 +115,10 @@ def test_a_part_of_the_rows_is_that_of_the_table(monkeypatch, tmp_path):
     assert model.report().rows == again.report().rows
     every = [
         column
-        for _, column in (*model._fitted.columns.categories, *again._fitted.columns.categories)
+        for _, column in (
+            *fitted_of(model).columns.categories,
+            *fitted_of(again).columns.categories,
+        )
     ]
     assert {c.name for c in every} == {"text", "flag", "category", "grade", "many"}
     for column in every[: len(every) // 2]:  # categories of all rows
@@ -215,7 +222,7 @@ def test_fewer_rows_than_were_read_are_a_sample_of_them(monkeypatch, weight):
     assert np.ptp(np.bincount(rows // 100)) < 30  # of all parts of the source
     part = ArrowBlocks(TABLE.take(rows), "y", features=FEATURES, weight=weight)
     again = regressor().fit(part)
-    assert again._fitted.columns == model._fitted.columns
+    assert fitted_of(again).columns == fitted_of(model).columns
     np.testing.assert_allclose(again.oof_prediction_, model.oof_prediction_, rtol=1e-6)
 
 

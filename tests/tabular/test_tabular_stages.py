@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from tiny_tables import regressor
 
 from fastmlp import TabMLPRegressor
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome.targets import Baseline, ClassTarget
 from fastmlp.tabular.recipe import blend, epoch_selection, members, presets
 from fastmlp.tabular.recipe.folds import Splits
@@ -156,8 +157,8 @@ def test_a_relation_is_trained_on_more_folds_for_as_long_as_that_pays(monkeypatc
     assert {(size, planned) for _, size, _, planned in trial} == {(6, base)}
     assert {(size, planned) for _, size, _, planned in longer} == {(12, round(base * 63 / 15))}
     assert max(run for _, _, run, _ in longer) > base
-    assert {group.spec.layer_sizes[0] for group in model._fitted.blend.groups} <= {2, 10}
-    assert len(model._fitted.blend) % 12 == 0
+    assert {group.spec.layer_sizes[0] for group in fitted_of(model).blend.groups} <= {2, 10}
+    assert len(fitted_of(model).blend) % 12 == 0
     course = model.report().more["stages"].split("; then ")
     assert [text.split(" in ")[0] for text in course] == [
         "2 x 6 networks",
@@ -294,7 +295,7 @@ def test_without_a_second_stage_the_first_counts(monkeypatch):
     assert len(trained) == 2
     for model, why in ((ended, "the user interrupted it"), (late, "time_limit was reached")):
         assert f"; then no further stage, because {why}" in model.report().more["stages"]
-        assert len(model._fitted.blend) == 12
+        assert len(fitted_of(model).blend) == 12
         assert np.isfinite(model.predict(ROWS)).all()
 
 
@@ -309,10 +310,10 @@ def test_best_adds_networks_to_those_of_the_default_within_a_time_limit(monkeypa
         blend, "seconds_of_epoch", lambda recipe, *_: seconds if recipe.width == 8 else 1e-9
     )
     model, trained = in_stages(monkeypatch, y, preset="best", time_limit=100)
-    kept = len(default._fitted.blend.groups[0])
+    kept = len(fitted_of(default).blend.groups[0])
     sizes = [size for _, size, _, _ in before] + [kept] * has_time
     assert [size for _, size, _, _ in trained] == sizes
-    assert {len(group) for group in model._fitted.blend.groups} == {kept}
+    assert {len(group) for group in fitted_of(model).blend.groups} == {kept}
     report, course = model.report(), default.report().more["stages"]
     assert len(report.more["stages"].split("; then ")) == len(course.split("; then ")) + 1
     assert report.more["stages"].endswith("because time_limit was reached") == (not has_time)

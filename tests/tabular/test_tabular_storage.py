@@ -19,6 +19,7 @@ import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor, TabMLPSurvival
 from fastmlp._files import inspection, record
 from fastmlp._files.fields import Cursor
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.files import codec_members
 from fastmlp.tabular.recipe import blend
 from fastmlp.tabular.table.columns import Columns
@@ -64,9 +65,9 @@ def test_all_comes_back_with_the_same_bits(name, training, tmp_path):
     assert same(again.oof_prediction_, model.oof_prediction_)
     assert again.report() == model.report()
     assert str(again.report()) == str(model.report())
-    assert again._fitted.columns == model._fitted.columns
-    assert [type(v) for _, c in again._fitted.columns.categories for v in c.values] == [
-        type(v) for _, c in model._fitted.columns.categories for v in c.values
+    assert fitted_of(again).columns == fitted_of(model).columns
+    assert [type(v) for _, c in fitted_of(again).columns.categories for v in c.values] == [
+        type(v) for _, c in fitted_of(model).columns.categories for v in c.values
     ]
     public = ("n_features_in_", "n_outputs_", "best_epoch_", "n_iter_", "temperature_")
     assert [getattr(again, key, 0) for key in public] == [getattr(model, key, 0) for key in public]
@@ -75,10 +76,10 @@ def test_all_comes_back_with_the_same_bits(name, training, tmp_path):
         assert np.array_equal(getattr(again, key, []), getattr(model, key, []))
     if training:
         assert again.history_ == model.history_
-        assert again._fitted.facts.curve == model._fitted.facts.curve
+        assert fitted_of(again).facts.curve == fitted_of(model).facts.curve
         assert stored.text_of(again) == stored.text_of(model)
     else:
-        assert again.history_.loss == again._fitted.facts.curve == []
+        assert again.history_.loss == fitted_of(again).facts.curve == []
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_without_out_of_fold_rows_a_file_is_smaller_and_predicts_the_same(name, 
     residuals = set() if hasattr(model, "classes_") else {"z", "w"}  # as docs/saving.md says
     assert of_rows == {f"fit.calibration.residuals.{part}" for part in residuals}
     sizes = [(tmp_path / file).stat().st_size for file in ("whole", "small")]
-    assert sizes[0] - sizes[1] > model._fitted.held_out.predictions.nbytes
+    assert sizes[0] - sizes[1] > fitted_of(model).held_out.predictions.nbytes
     assert len(model.oof_prediction_) == model.report().rows  # this model keeps them
     small = fastmlp.load(tmp_path / "small")
     for again in (small, saved(small, tmp_path / "again")):
@@ -248,10 +249,10 @@ def test_categories_of_any_kind_come_back(make, name, tmp_path):
         warnings.simplefilter("error", codec_members.UnsavableWarning)
         model = stored.table(make, y, X, epochs=1)
     again = saved(model, tmp_path / "model")
-    assert again._fitted.columns == model._fitted.columns
-    assert [*map(type, again._fitted.columns.categories[0][1].values)] == [
+    assert fitted_of(again).columns == fitted_of(model).columns
+    assert [*map(type, fitted_of(again).columns.categories[0][1].values)] == [
         type(value.item() if isinstance(value, np.generic) else value)
-        for value in model._fitted.columns.categories[0][1].values
+        for value in fitted_of(model).columns.categories[0][1].values
     ]
     assert same(again.predict(X[:500]), model.predict(X[:500]))
     assert stored.text_of(again) == stored.text_of(model)
@@ -311,7 +312,7 @@ def test_a_fit_warns_before_it_of_a_model_that_cannot_be_saved(name, tmp_path, m
 
 def test_infinite_numbers_are_refused(tmp_path):
     model = TABLES["TabMLPRegressor two outputs"]()
-    model._fitted.held_out.predictions[3, 1] = np.inf
+    fitted_of(model).held_out.predictions[3, 1] = np.inf
     with pytest.raises(ValueError, match=r"fit.held_out.predictions .* is not finite: scale y"):
         model.save(tmp_path / "model")
 
@@ -329,7 +330,7 @@ def test_tables_without_numbers_come_back(table, tmp_path):
     X = FEW[table]()
     model = stored.table(TabMLPClassifier, stored.LABELS, X)
     again = saved(model, tmp_path / "model")
-    assert again._fitted.blend.groups[0].encoding.bins.size == 0
+    assert fitted_of(again).blend.groups[0].encoding.bins.size == 0
     wanted = model.predict_proba(X)
     assert same(again.predict_proba(X), wanted)
     one, rows = again.predictor(), X.to_numpy(object) if table == "one category" else X

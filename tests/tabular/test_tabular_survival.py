@@ -19,6 +19,7 @@ from tiny_tables import SMALL
 
 import fastmlp
 from fastmlp import ArrowBlocks, TabMLPSurvival
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome import survival_target
 from fastmlp.tabular.outcome.checked_survival import structured
 from fastmlp.tabular.outcome.survival_target import SurvivalTarget, edges_of
@@ -437,7 +438,7 @@ def test_files_and_their_predictors(model, tmp_path):
 
 def test_a_smaller_network_has_nearly_the_same_curves(model):
     small = model.distill(X)
-    assert len(small._fitted.blend) == 1
+    assert len(fitted_of(small).blend) == 1
     away = small.predict_survival(X, DAYS) - model.predict_survival(X, DAYS)
     assert np.sqrt(np.mean(away**2)) < 0.05
 

@@ -20,6 +20,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular import teachers
 from fastmlp.tabular.fitted import distilled
 
@@ -59,7 +60,7 @@ def test_a_network_learns_what_a_tree_knows_and_intervals_hold(model):
     low, high = model.predict_interval(new, 0.9).T
     assert 0.85 < np.mean((low <= y) & (y <= high)) < 0.96
     assert np.std(model.oof_prediction_ - NOISY) > 0.9 * np.std(model.predict(new) - y)
-    assert len(model._fitted.blend) == 1
+    assert len(fitted_of(model).blend) == 1
     assert "of each label is by DecisionTreeRegressor" in str(model.report())
 
 
@@ -248,9 +249,9 @@ def test_a_column_has_as_many_bins_as_values_need_and_tied_ones_stay_together(mo
         return x
 
     model = distill(teacher, x, rows)
-    encoding = model._fitted.blend.groups[0].encoding
+    encoding = fitted_of(model).blend.groups[0].encoding
     assert encoding.bins.tolist() == [4, 300 // 8, 3, 0, 0]  # at most one for eight rows
-    assert model.distill(rows)._fitted.blend.groups[0].encoding.bins.tolist() == [4, 8, 3, 0, 0]
+    assert fitted_of(model.distill(rows)).blend.groups[0].encoding.bins.tolist() == [4, 8, 3, 0, 0]
 
 
 def test_several_targets_and_probabilities_of_a_function():

@@ -12,6 +12,7 @@ from models import saved
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 import fastmlp
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular import parts
 from fastmlp.tabular.fit.reading import TableChunk
 from fastmlp.tabular.outcome import periods
@@ -183,7 +184,7 @@ def test_a_fit_that_ends_before_that_keeps_the_networks_of_earlier_rows(end, mon
             model.fit(X, Y, time=PLACE)
     np.testing.assert_array_equal(model.oof_prediction_, expected.oof_prediction_)
     assert "have not learned from all rows, because" in str(model.report())
-    assert {len(rows) for rows in model._fitted.held_out.rows} == {10}
+    assert {len(rows) for rows in fitted_of(model).held_out.rows} == {10}
 
 
 def test_the_length_of_a_schedule_is_that_of_a_members_rows(monkeypatch):
@@ -222,7 +223,7 @@ MOVING = {
 def test_the_baseline_of_a_period_comes_from_the_rows_before_it(name, tmp_path):
     make, y, words, constant = MOVING[name]
     model = make(epochs=30).fit(np.c_[X, PLACE], y, time=PLACE)
-    fitted = model._fitted
+    fitted = fitted_of(model)
     y, later = y.astype(float), np.flatnonzero(PLACE >= 30)
     period = periods.periods_of(PLACE[later], 8)
     starts = np.array([PLACE[later[period == k]].min() for k in range(8)])
@@ -275,7 +276,7 @@ def test_classes_that_no_earlier_row_has_cost_the_baseline_no_infinity():
 def test_targets_that_no_earlier_row_has_are_compared_with_the_mean_of_all():
     y = np.c_[Y, np.where(PLACE < 40, np.nan, Y)]
     model = regressor().fit(X, y, time=PLACE)
-    earlier = model._fitted.out_of_fold.earlier[PLACE >= 30]
+    earlier = fitted_of(model).out_of_fold.earlier[PLACE >= 30]
     assert np.isfinite(earlier).all()
     assert earlier[:, 1].min() < earlier[:, 1].max()
 
@@ -295,13 +296,13 @@ def test_parts_of_a_drifting_target_are_predicted_by_networks_of_earlier_rows_al
     ]
     merged = parts.merged(model, plan, fits)
     expected = np.concatenate([part.out_of_fold for part in fits])
-    np.testing.assert_array_equal(merged._fitted.out_of_fold.predictions, expected)
-    target = merged._fitted.rows[1].y
+    np.testing.assert_array_equal(fitted_of(merged).out_of_fold.predictions, expected)
+    target = fitted_of(merged).rows[1].y
     of_others = np.concatenate([fits[1 - k].result.blend.predict(fits[k].table) for k in range(2)])
     errors = [np.sqrt(np.mean((each - target) ** 2)) for each in (expected, of_others)]
     assert merged.report().together == pytest.approx(errors[0])
     assert errors[0] > 2 * errors[1]  # what a leak of later rows would show
-    assert merged._fitted.out_of_fold.earlier.shape == expected.shape
+    assert fitted_of(merged).out_of_fold.earlier.shape == expected.shape
     assert "of always predicting the mean of earlier rows" in merged.report().more["baseline"]
 
 

@@ -11,6 +11,7 @@ import fastmlp
 from fastmlp._models.network import Network
 from fastmlp._network import initializers
 from fastmlp._network.spec import build
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome.targets import TargetScale
 from fastmlp.tabular.recipe.blend import Blend
 from fastmlp.tabular.recipe.members import Members
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("tiny")
 def line(scale=FREE, **kinds):
     """Return an estimator each of whose members is the line from a number to itself."""
     model = regressor().fit(X, X[:, 0])
-    fitted = model._fitted
+    fitted = fitted_of(model)
     encoding = Encoding.of(fitted.columns.read(X), fitted.columns, [ROWS] * MEMBERS, 0, **kinds)
     centre, factor = encoding.numbers.centre[0, 0], encoding.numbers.factor[0, 0]
     spec, rng = build([1, 1], loss=fitted.target.loss), np.random.default_rng(0)
@@ -60,7 +61,7 @@ def test_a_line_goes_on_beyond_the_rows(kind, tmp_path):
 def test_by_default_a_line_ends_near_the_rows():
     model = line()
     assert abs(model.predict([[40.0]])[0] - 40) > 5
-    encoding = model._fitted.blend.groups[0].encoding
+    encoding = fitted_of(model).blend.groups[0].encoding
     assert encoding.unclipped.size == 0
     limited = line(FREE._replace(low=0 * ONES, high=20 * ONES), unclipped=[0])
     np.testing.assert_allclose(limited.predict(FAR), [0, 0, 20, 20, 20, 0], atol=1e-5)
@@ -69,12 +70,12 @@ def test_by_default_a_line_ends_near_the_rows():
 def test_a_distilled_network_has_no_limit_either():
     model = line(unclipped=[0])
     small = model.distill(X)
-    (student,) = small._fitted.blend.groups
+    (student,) = fitted_of(small).blend.groups
     assert student.encoding.unclipped.tolist() == [0]
     assert np.isneginf(student.scale.low)
     assert np.isposinf(student.scale.high)
     assert small.predict([[-1e9]])[0] < -1 or small.predict([[1e9]])[0] > 21
-    (student,) = line(FREE._replace(low=0 * ONES)).distill(X)._fitted.blend.groups
+    (student,) = fitted_of(line(FREE._replace(low=0 * ONES)).distill(X)).blend.groups
     assert student.encoding.unclipped.size == 0
     assert np.isfinite(student.scale.low)
     assert np.isposinf(student.scale.high)
@@ -82,7 +83,7 @@ def test_a_distilled_network_has_no_limit_either():
 
 def test_later_targets_leave_limits_infinite():
     model = line(unclipped=[0]).partial_fit(X, X[:, 0])
-    (group,) = model._fitted.blend.groups
+    (group,) = fitted_of(model).blend.groups
     assert np.isneginf(group.scale.low).all()
     assert np.isposinf(group.scale.high).all()
     assert model.predict([[40.0]])[0] > 30
@@ -91,8 +92,8 @@ def test_later_targets_leave_limits_infinite():
 @pytest.mark.parametrize("kind", KINDS)
 def test_far_beyond_every_scale_nothing_overflows(kind):
     model, (_, far) = line(**KINDS[kind]), UNCLIPPED
-    (member,) = model._fitted.blend.groups
-    table = model._fitted.columns.read(np.array([[1.7e308], [-1.7e308]]))
+    (member,) = fitted_of(model).blend.groups
+    table = fitted_of(model).columns.read(np.array([[1.7e308], [-1.7e308]]))
     inputs = np.asarray(member.encoding.rows(table)).ravel()
     assert inputs.tolist() == [np.float32(far), -np.float32(far)]
     slopes = [member.encoding.slopes(np.array([x])).ravel()[0] for x in (1e9, -1e300)]

@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 from tiny_tables import LABELS, X, Y, classifier, regressor
 
 import fastmlp
+from fastmlp.sklearn.fitted import fitted_of
 
 N = 600
 NEW = np.random.default_rng(1).normal(size=(N, 3))
@@ -141,9 +142,9 @@ def test_the_latest_rows_calibrate_once_there_are_a_hundred(tiny):
     model.partial_fit(LATER[:60], later[:60])
     assert model.oof_prediction_.shape == (60,)
     np.testing.assert_allclose(np.diff(model.predict_interval(LATER)).mean(), width, rtol=0.5)
-    old = model._fitted.calibration
+    old = fitted_of(model).calibration
     model.partial_fit(LATER[60:99], later[60:99])
-    assert model._fitted.calibration is old
+    assert fitted_of(model).calibration is old
     model.partial_fit(LATER[99:100], later[99:100])
     new = np.diff(model.predict_interval(LATER)).mean()
     assert new > 1.5 * width  # of a rule that is new
@@ -228,10 +229,10 @@ WRONG = [
 @pytest.mark.parametrize(("make", "options", "data", "message"), WRONG)
 def test_wrong_rows_change_nothing(make, options, data, message, tiny):
     model = make(**options).fit(FRAME, Y if make is regressor else LABELS)
-    before = model._fitted
+    before = fitted_of(model)
     with pytest.raises((TypeError, ValueError), match=message):
         model.partial_fit(*data)
-    assert model._fitted is before
+    assert fitted_of(model) is before
     with pytest.raises(ValueError, match="rate is 0"):
         model.partial_fit(LATER, RULE, rate=0)
 

@@ -23,6 +23,7 @@ from sklearn.model_selection import KFold
 import fastmlp
 import fastmlp.dask
 from fastmlp.dask import DaskTabMLPClassifier, DaskTabMLPRegressor
+from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular import parts
 from fastmlp.tabular.fit.reading import TableChunk
 
@@ -107,7 +108,7 @@ def test_partitions_of_any_kind_make_an_estimator_of_all_rows(lengths, tmp_path)
     model = DaskTabMLPRegressor(parts=2, **QUICK).fit(X, y, w)
     local = model.to_local()
     assert local.report().rows == N
-    assert local._fitted.columns.categories[0][1].values == ("rare", "x", "y", "z")
+    assert fitted_of(local).columns.categories[0][1].values == ("rare", "x", "y", "z")
     assert model.n_features_in_ == 3
     assert np.corrcoef(local.predict(FRAME), NUMBERS)[0, 1] > 0.5
     for method in ("predict", "predict_interval"):
@@ -132,7 +133,7 @@ def test_dates_and_ranks_are_those_of_all_partitions():
     table = FRAME.assign(**columns)
     X, y = divided(table, NUMBERS, lengths=(10, 690, 500))
     model = DaskTabMLPRegressor(parts=2, **QUICK).fit(X, y)
-    columns = dict(model.to_local()._fitted.columns.numbers)
+    columns = dict(fitted_of(model.to_local()).columns.numbers)
     assert columns[3].form.cycles == ("day", "week", "year")
     assert columns[4].form.cycles == ("week", "year")
     result = model.predict(X).compute()
@@ -154,7 +155,8 @@ def test_each_part_has_its_own_seed(kind):
     X, y = divided(FRAME[:300], NUMBERS[:300] > 1, lengths=(150, 150))
     local = kind(parts=2, preset="fast", epochs=1, random_state=0).fit(X, y).to_local()
     first = [
-        group.networks[0].parameters()["weights"][1].ravel() for group in local._fitted.blend.groups
+        group.networks[0].parameters()["weights"][1].ravel()
+        for group in fitted_of(local).blend.groups
     ]
     assert len(first) == 2
     assert abs(np.corrcoef(*first)[0, 1]) < 0.5
@@ -167,11 +169,11 @@ def test_rows_that_calibrate_were_not_learned_from():
     arrays = da.from_array(x, chunks=(100, 2)), da.from_array(t, chunks=100)
     options = {"preset": "fast", "epochs": 60, "random_state": 0, "parts": 3}
     local = DaskTabMLPRegressor(**options).fit(*arrays).to_local()
-    table, target = local._fitted.rows
+    table, target = fitted_of(local).rows
     assert sorted(target.y[:, 0]) == sorted(t)
     error = np.abs(local.oof_prediction_ - target.y[:, 0]).mean()
     assert error > np.abs(local.predict(table.numbers) - target.y[:, 0]).mean()
-    held = np.concatenate(local._fitted.held_out.rows)
+    held = np.concatenate(fitted_of(local).held_out.rows)
     assert sorted(held) == sorted(2 * [*range(300)])  # "fast" divides its rows twice
 
 
@@ -190,11 +192,11 @@ def test_rows_in_time_calibrate_by_networks_of_earlier_rows():
     options = {"preset": "fast", "epochs": 60, "random_state": 0, "parts": 2}
     model = DaskTabMLPRegressor(**options, scoring=_last_epoch)
     local = model.fit(X, y, time="day").to_local()
-    learned, target = local._fitted.rows
+    learned, target = fitted_of(local).rows
     days = np.sort(learned.numbers[:, 4])
     assert days[0] > table["day"].astype("M8[s]").astype(int).quantile(0.4)  # later rows calibrate
     error = np.abs(local.oof_prediction_ - target.y[:, 0]).mean()
-    assert error > 1.2 * np.abs(local._fitted.predict(learned) - target.y)[:, 0].mean()
+    assert error > 1.2 * np.abs(fitted_of(local).predict(learned) - target.y)[:, 0].mean()
     assert local.report().more["by time"].count("from 202") == 8
     assert np.isfinite(model.predict_interval(X).compute()).all()
 
@@ -212,13 +214,15 @@ def test_rows_of_a_group_are_learned_from_or_calibrate_but_never_both():
     X, y, groups = divided(table, pd.Series(of_group[number]), names, lengths=(250, 0, 350))
     model = DaskTabMLPRegressor(preset="fast", epochs=60, random_state=0, parts=3)
     local, leaky = model.fit(X, y, groups=groups).to_local(), clone(model).fit(X, y).to_local()
-    calibrating = local._fitted.rows[1].y[:, 0]
+    calibrating = fitted_of(local).rows[1].y[:, 0]
     assert sorted(calibrating) == sorted(of_group[number[number != first]])
-    errors = [np.abs(m.oof_prediction_ - m._fitted.rows[1].y[:, 0]).mean() for m in (local, leaky)]
+    errors = [
+        np.abs(m.oof_prediction_ - fitted_of(m).rows[1].y[:, 0]).mean() for m in (local, leaky)
+    ]
     assert errors[0] > 2 * errors[1]
     widths = [np.diff(m.predict_interval(table)).mean() for m in (local, leaky)]
     assert widths[0] > 2 * widths[1]
-    assert local._fitted.calibration.residuals[0].w.sum() < 0.5 * len(
+    assert fitted_of(local).calibration.residuals[0].w.sum() < 0.5 * len(
         calibrating
     )  # rows of a group count as alike
 
@@ -265,7 +269,7 @@ def test_four_workers_of_an_adaptive_cluster_of_which_one_dies(tmp_path):
         model = DaskTabMLPRegressor(client=other, parts=4, callbacks=[Dies(tmp_path, 1)], **QUICK)
         result = model.fit(X, y).predict(X)
         assert result.compute().shape == (N,)
-    assert len(model.to_local()._fitted.blend.groups) == 4
+    assert len(fitted_of(model.to_local()).blend.groups) == 4
 
 
 HUGE = pd.Series(np.maximum(np.arange(N) - 1190, 0))  # ten rows have groups of their own
@@ -375,7 +379,8 @@ def test_workers_train_one_network_as_one_process_with_the_same_batches(weighted
     assert net.predict(x).shape == (n,)
 
 
-@pytest.mark.parametrize("deaths", [1, pytest.param(2, marks=pytest.mark.slow)])  # one, and all
+@pytest.mark.slow
+@pytest.mark.parametrize("deaths", [1, 2])
 def test_workers_that_die_or_fail_end_the_fit_of_one_network_which_is_unchanged(tmp_path, deaths):
     pytest.importorskip("torch", reason="several workers sum by torch")
     X, y = divided(FRAME[["a"]], NUMBERS, lengths=(600, 600))

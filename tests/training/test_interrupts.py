@@ -15,6 +15,7 @@ from states import digest, refused, state
 import fastmlp
 from fastmlp._models import fit as fit_module
 from fastmlp._models.ensemble.members import EnsembleEvaluator
+from fastmlp._models.network import network_of
 from fastmlp._training import loop
 
 X = np.linspace(-1, 1, 60).reshape(30, 2)
@@ -127,7 +128,7 @@ def test_an_ensemble_goes_on_after_an_interrupt_at_the_start_of_a_call(monkeypat
     whole.fit(X, Y, epochs=5, batch_size=8, **watched)
     expected = [*map(state, nets)]
     model, nets = many(mlp)
-    cut(monkeypatch, type(nets[0]._network.engine), "train_many", 1)
+    cut(monkeypatch, type(network_of(nets[0]).engine), "train_many", 1)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, Y, epochs=5, batch_size=8, **watched)
     monkeypatch.undo()
@@ -144,7 +145,7 @@ def test_members_know_only_epochs_that_were_measured(monkeypatch, mlp):
     with pytest.raises(KeyboardInterrupt):
         ensemble.fit(**data, **options)
     monkeypatch.undo()
-    assert [member._network.progress.epochs for member in nets] == [2, 2, 2]
+    assert [network_of(member).progress.epochs for member in nets] == [2, 2, 2]
     for net, x, y in zip(nets, data["X"], data["y"], strict=True):
         with pytest.raises(ValueError, match="ended within an epoch"):
             net.fit(x, y, resume=True, **options)
@@ -197,7 +198,7 @@ def test_partial_fit_is_taken_back(net, interrupted_late, optimizer, passes):
         net.partial_fit(X, Y, batch_size=7, optimizer=optimizer)
     # The moments have moved on and belong to no weights: the optimizer begins anew.
     anew = copy.deepcopy(net)
-    anew._network.progress = None
+    network_of(anew).progress = None
     assert net.partial_fit(X, Y, optimizer=optimizer) == anew.partial_fit(X, Y, optimizer=optimizer)
     assert state(net) == state(anew)
 

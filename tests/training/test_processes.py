@@ -15,7 +15,7 @@ import fastmlp
 from fastmlp import reference
 from fastmlp._engine import native_engine
 from fastmlp._models.mlp import model_of
-from fastmlp._models.network import Network
+from fastmlp._models.network import Network, network_of
 
 MLPS = {"native": fastmlp.MLP, "reference": reference.MLP}
 SIZES = (1, 2, 4)
@@ -152,9 +152,9 @@ def test_without_an_order_of_its_own_each_rank_shuffles_and_all_learn(mlp):
 
     def work(communicator):
         net, seen = mlp([3, 16, 1], activation="tanh", rng=0), []
-        shuffle, orders[communicator.rank] = type(net._network.engine).shuffle, seen
+        shuffle, orders[communicator.rank] = type(network_of(net).engine).shuffle, seen
 
-        class Engine(type(net._network.engine)):
+        class Engine(type(network_of(net).engine)):
             __slots__ = ()
 
             def shuffle(self, order, seed):
@@ -163,7 +163,7 @@ def test_without_an_order_of_its_own_each_rank_shuffles_and_all_learn(mlp):
 
         native = lambda spec: Engine(spec, native_engine.level())  # noqa: E731
         engine_type = Engine if mlp is reference.MLP else native
-        net = model_of(Network.restored(net._network.state(), engine_type), mlp)
+        net = model_of(Network.restored(network_of(net).state(), engine_type), mlp)
         given = {"epochs": 30, "batch_size": 16, "optimizer": fastmlp.Adam(1e-2)}
         own = every_other(*regression(400))(communicator.rank)
         return net.fit(*own, communicator=communicator, **given).loss
@@ -372,7 +372,7 @@ def test_every_message_is_of_the_length_that_all_expect():
     def work(communicator):
         net = fastmlp.MLP([3, 4, 1], rng=0)
         net.fit(*regression(64), epochs=1, batch_size=16, communicator=communicator)
-        return communicator.sent, net._network.engine.n_summed
+        return communicator.sent, network_of(net).engine.n_summed
 
     for sent, n_summed in ranks.good(ranks.run(2, work)):
         lengths = [length for length, _ in sent]

@@ -12,6 +12,7 @@ from states import refused
 import fastmlp
 from fastmlp import reference
 from fastmlp._models import fit, mlp as network
+from fastmlp._models.network import network_of
 from fastmlp._training import loop
 from fastmlp._training.distributed import exchange, processes
 from fastmlp._training.distributed.exchange import AgreedValue, Exchange
@@ -247,7 +248,7 @@ def test_a_rank_that_an_interrupt_left_one_epoch_behind_is_found_by_the_next_fit
 
 def test_the_last_words_of_all_are_cut_to_what_there_is_room_for():
     def work(communicator):
-        messages = Exchange(communicator, net()._network.engine)
+        messages = Exchange(communicator, network_of(net()).engine)
         try:
             messages.gather([AgreedValue("name", "x" * communicator.rank * 5000)])
         except ValueError as error:

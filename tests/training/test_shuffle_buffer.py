@@ -12,6 +12,7 @@ from blocks import SIZES, N, cut
 from states import refused
 
 import fastmlp
+from fastmlp._models.network import network_of
 from fastmlp._network.data import Data
 from fastmlp._training import planning, shuffle_file
 from fastmlp._training.shuffles import Shuffles
@@ -22,7 +23,7 @@ BUFFERS = (1, 7, 64, N, 1000)
 def stream_of(net, source, buffer=None, folder=None, dy_weight=1.0):
     """Return the stream that a fit of a network reads."""
     given = planning.GivenRows(source, None, None, dy_weight=dy_weight)
-    return planning.data(given, net._network.spec, planning.Shuffling(True, buffer, folder))
+    return planning.data(given, network_of(net).spec, planning.Shuffling(True, buffer, folder))
 
 
 def epochs(sizes, buffer, n_epochs=2, seed=0, folder=None):
@@ -31,7 +32,7 @@ def epochs(sizes, buffer, n_epochs=2, seed=0, folder=None):
     x = np.arange(sum(sizes), dtype="float32")[:, np.newaxis]
     source = cut(x, 2 * x, np.ravel(x) + 1, sizes=sizes)
     stream = stream_of(net, source, buffer=buffer, folder=folder)
-    stream.begin(10, Shuffles([net._network.rng]), net._network.engine.shuffle, 0)
+    stream.begin(10, Shuffles([network_of(net).rng]), network_of(net).engine.shuffle, 0)
     found = []
     for _ in range(n_epochs):
         with stream.blocks() as blocks:
@@ -170,7 +171,7 @@ def test_a_file_has_all_that_rows_have(tmp_path):
     net = fastmlp.MLP([2, 2], rng=0, dtype="float64")
     options = {"buffer": 7, "folder": tmp_path, "dy_weight": 2}
     stream = stream_of(net, lambda: blocks, **options)
-    stream.begin(20, Shuffles([net._network.rng]), net._network.engine.shuffle, 0)
+    stream.begin(20, Shuffles([network_of(net).rng]), network_of(net).engine.shuffle, 0)
     with stream.blocks() as read:
         (data,) = read
     stream.end()

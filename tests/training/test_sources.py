@@ -15,6 +15,7 @@ from cases import DTYPES
 from states import refused, same
 
 import fastmlp
+from fastmlp._models.network import network_of
 from fastmlp._network.data import Data
 from fastmlp._training import planning
 from fastmlp._training.shuffles import Shuffles
@@ -78,9 +79,9 @@ def test_a_source_of_other_rows_is_not_gone_on_with():
 def orders(make, shuffle=True, epochs=2, seed=0):
     """Return the blocks of rows of each epoch in the order in which a fit sees them."""
     net = fastmlp.MLP([1, 1], rng=0)
-    stream = planning.data(planning.GivenRows(make(), None, None), net._network.spec)
+    stream = planning.data(planning.GivenRows(make(), None, None), network_of(net).spec)
     shuffles = Shuffles([np.random.default_rng(seed)]) if shuffle else None
-    stream.begin(5, shuffles, net._network.engine.shuffle, 0)
+    stream.begin(5, shuffles, network_of(net).engine.shuffle, 0)
     found = []
     for _ in range(epochs):
         with stream.blocks() as blocks:

@@ -13,6 +13,7 @@ from states import refused
 from trials import peak_of
 
 import fastmlp
+from fastmlp._models.network import network_of
 from fastmlp._validation import check
 
 N, FEATURES = 12, 4
@@ -250,7 +251,7 @@ def refuses(net, call, exception, words):
     assert caught.type is exception, caught.value
     for word in words:
         assert word in str(caught.value)
-    with net._network.lock.taken():  # it is free: the next fit may begin
+    with network_of(net).lock.taken():  # it is free: the next fit may begin
         pass
 
 

@@ -13,6 +13,7 @@ from trials import peak_of
 
 import fastmlp
 from fastmlp._core.intervals import first_non_finite
+from fastmlp._models.network import network_of
 from fastmlp._network import spec
 from fastmlp._validation import check
 
@@ -59,7 +60,7 @@ def test_good_x_gives_the_same(mlp, name):
     ]:
         np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
     assert (value.tobytes() if isinstance(value, np.ndarray) else repr(value)) == before
-    given = check.inputs(value, net._network.spec)
+    given = check.inputs(value, network_of(net).spec)
     assert given.flags.aligned
     assert given.dtype == np.float32
     if name in UNCOPIED:
