@@ -18,6 +18,11 @@ import pytest
 for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
     os.environ[variable] = "1"
 
+# Hundreds of children import the package, which takes a second longer without compiled files, and
+# pytest reads 200 rewritten modules in each process.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # `python -m pytest` puts the current folder on the path; without compiled modules it is no package.

@@ -51,7 +51,6 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
             timeout=LONGEST,
             starter=("timeout", "--kill-after=5", str(LONGEST - 10)),
             PYTHONPATH=str(folder),
-            PYTHONDONTWRITEBYTECODE="1",
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 124, "", "hangs")

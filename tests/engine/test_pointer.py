@@ -30,6 +30,8 @@ import fastmlp
 from fastmlp._engine import native_engine
 from fastmlp._engine.predictor import Predictor
 
+LEVELS = native_engine.available_levels()
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "prediction.md"
 PROTOTYPE = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p
@@ -320,7 +322,9 @@ def call_everything(level):
             np.testing.assert_array_equal(on_a_small_stack(call), call(), err_msg=name)
 
 
-@pytest.mark.parametrize("level", native_engine.available_levels())
+@pytest.mark.parametrize(
+    "level", [LEVELS[0], *(pytest.param(level, marks=pytest.mark.slow) for level in LEVELS[1:])]
+)
 def test_threads_with_small_stacks(level):
     result = children.python(__file__, level, folders=children.FOLDERS)
     assert result.returncode == 0, f"exit {result.returncode}\n{result.stderr}"

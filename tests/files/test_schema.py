@@ -36,15 +36,20 @@ def test_a_file_has_the_same_keys_and_tensors_as_ever(name):
     assert digest(name) == DIGESTS[name]
 
 
-# Together they have every kind of field.
+# Together they have every kind of field; the largest is tried where nobody waits.
 CHECKED = (
     *("averaged", "legacy generator", "ensemble"),
     *("MLPClassifier schedule", "MLPClassifier callbacks", "checkpoint"),
     *("TabMLPClassifier words", "TabMLPRegressor weights", "TabMLPRegressor forms"),
 )
+LARGEST = "TabMLPRegressor forms"
 
 
-@pytest.mark.parametrize("name", CHECKED)
+def marks(name):
+    return [pytest.mark.slow] * (name == LARGEST)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in CHECKED])
 def test_every_field_that_is_missing_or_wrong_is_refused_by_its_name(name):
     found = list(hostile_fields.refusals(name))
     for path, value, said in found:
@@ -60,7 +65,9 @@ RANGES = [
 ]
 
 
-@pytest.mark.parametrize(("refusals", "name"), TENSORS + RANGES)
+@pytest.mark.parametrize(
+    ("refusals", "name"), [pytest.param(*pair, marks=marks(pair[1])) for pair in TENSORS + RANGES]
+)
 def test_tensors_and_numbers_that_are_missing_or_wrong_are_refused_by_their_name(refusals, name):
     found = list(refusals(name))
     for tensor, value, said in found:

@@ -108,10 +108,12 @@ IN_PARTS = [
     (name, fit, [*WAYS][([*MODELS].index(name) + [*ALL].index(fit)) % len(WAYS)])
     for name, fit in PARTS
 ]
-# Optimizers are alike in all that a checkpoint has: those of other models than MLP are slow rows.
+# Optimizers are alike in all that a checkpoint has: those of other models than MLP are slow rows,
+# as are ensembles of the reference, which share their loop with other ensembles.
 CUT = [
-    pytest.param(name, fit, marks=[pytest.mark.slow] * (fit in OPTIMIZERS and name != "MLP"))
+    pytest.param(name, fit, marks=[pytest.mark.slow] * (name in others))
     for name, fit in PAIRS
+    for others in [{*MODELS} - {"MLP"} if fit in OPTIMIZERS else {"reference Ensemble"}]
 ]
 
 

@@ -45,9 +45,7 @@ def python(
     finds modules, before the package under test, ``cwd`` is where it starts, but imports nothing
     from. An environment variable that is None is one it does not have.
     """
-    # Without compiled files of the package, a child takes a second longer to import it.
-    compiled = {"PYTHONDONTWRITEBYTECODE": None}
-    variables = {**os.environ, **compiled, **importing(*folders, PACKAGE), **environment}
+    variables = {**os.environ, **importing(*folders, PACKAGE), **environment}
     return subprocess.run(
         [*starter, *RUNNER, sys.executable, *map(str, arguments)],
         capture_output=True,

@@ -135,7 +135,7 @@ CASES = {
     "two recipes": (regressor, WIDE[:, 0], {"recipes": [{"bins": 8}, {"bins": 0, "depth": 5}]}),
     "two stages": (regressor, WIDE[:, 0], {"preset": "default"}),
 }
-SLOW = ("variances", "several numbers", "wide", "two recipes")
+SLOW = ("variances", "several numbers", "wide", "two recipes", "two stages")
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,9 @@ KEPT = {
 }
 
 
-@pytest.mark.parametrize("kind", KEPT)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind != "median")) for kind in KEPT]
+)
 def test_a_distilled_network_goes_on_to_learn_what_it_predicts(kind, tiny, tmp_path):
     make, options, share = KEPT[kind]
     z = NEW[:, 0] + NEW[:, 1] ** 2

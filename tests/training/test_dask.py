@@ -252,6 +252,7 @@ def test_a_fit_in_a_task_frees_the_thread_that_its_own_tasks_need(client):
         assert model.predict(FRAME).shape == (N,)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_costs_time_alone(tmp_path):
     X, y = divided(FRAME, NUMBERS, lengths=(600, 600))
     model = DaskTabMLPRegressor(parts=2, **QUICK)
