@@ -35,6 +35,8 @@ extensions = ["sphinx.ext.autodoc", "numpydoc", "myst_parser"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "html_image"]
 myst_heading_anchors = 3
 
+default_role = "py:obj"  # names in docstrings are links
+
 # Signatures with types fill the screen; the docstrings say the types.
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
@@ -198,6 +200,32 @@ def escape(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: l
             lines[k] = re.sub(r"(?<=\w)_(?=[,)])", r"\\_", line)
 
 
+MANY_METHODS = 8
+FIRST_METHODS = ("fit", "partial_fit", "predict", "predict_proba", "score", "evaluate", "predictor")
+
+
+def begin_with_methods(
+    app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]
+) -> None:
+    """List the methods of a large class with their first lines, in front of its parameters."""
+    if what != "class":
+        return
+    methods = [
+        each
+        for each, method in inspect.getmembers(thing, inspect.isfunction)
+        if each[0] != "_" and not leave_out(app, "method", each, method, False, options)
+    ]
+    if len(methods) < MANY_METHODS or ":Parameters:" not in lines:
+        return
+    order = {each: place for place, each in enumerate(FIRST_METHODS)}
+    listed = [
+        f"- :meth:`~{name}.{each}`: {(inspect.getdoc(getattr(thing, each)) or '').splitlines()[0]}"
+        for each in sorted(methods, key=lambda each: (order.get(each, len(order)), each))
+    ]
+    at = lines.index(":Parameters:")
+    lines[at:at] = ["What it can do:", "", *listed, ""]
+
+
 def formula(translator: Any, node: Any) -> None:
     """Write a formula as MathML, which browsers draw without a script.
 
@@ -224,6 +252,7 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", link_notebook)
     app.connect("doctree-read", prepare_pictures)
     app.connect("autodoc-skip-member", leave_out)
-    app.connect("autodoc-process-docstring", escape, priority=900)  # after numpydoc
+    app.connect("autodoc-process-docstring", begin_with_methods, priority=800)  # after numpydoc
+    app.connect("autodoc-process-docstring", escape, priority=900)
     app.add_html_math_renderer("mathml", (formula, None), (formula, None))
     app.add_lexer("numba", PythonLexer)  # blocks that need numba, which a test skips without it

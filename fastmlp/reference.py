@@ -115,7 +115,10 @@ class Perceptron:
 
     def __init__(self, layer_sizes: Sequence[int], activation: str, loss: str, seed: int = 0):
         if activation not in ACTIVATIONS or loss not in LOSSES:
-            raise ValueError(f"choose from {', '.join(ACTIVATIONS)}, and from {', '.join(LOSSES)}")
+            raise ValueError(
+                f"activation is {activation!r} and loss is {loss!r}: choose from "
+                f"{', '.join(ACTIVATIONS)}, and from {', '.join(LOSSES)}"
+            )
         rng = np.random.default_rng(seed)
         self.weights = [rng.normal(0, ins**-0.5, (ins, out)) for ins, out in pairwise(layer_sizes)]
         self.biases = [np.zeros(out) for out in layer_sizes[1:]]
@@ -124,7 +127,7 @@ class Perceptron:
 
     def forward(self, x: Array) -> tuple[list[Array], list[Array]]:
         """Return all x_k and z_k: x_0 = x, then z_k = x_k W_k + b_k and x_k+1 = f(z_k)."""
-        inputs, outputs = [x], [affine(x, self.weights[0], self.biases[0])]
+        inputs, outputs = [np.asarray(x)], [affine(x, self.weights[0], self.biases[0])]
         for W, b in zip(self.weights[1:], self.biases[1:], strict=True):
             inputs.append(self.f(outputs[-1]))
             outputs.append(affine(inputs[-1], W, b))

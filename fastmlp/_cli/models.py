@@ -176,6 +176,8 @@ def _contributions(found: Any, names: Sequence[str]) -> dict[str, Array]:
 )
 def evaluate(options: argparse.Namespace) -> None:
     """Score a saved model on rows whose targets are known."""
+    from fastmlp.tabular.table.frames import take_rows  # needs scikit-learn
+
     arguments.check_readable(options.model, options.data)
     target, event, weight = options.target or options.time_to, options.event, options.weight
     model, X, frame, inputs = load_with_table(options, target, (weight, event))
@@ -189,7 +191,10 @@ def evaluate(options: argparse.Namespace) -> None:
             names = ", ".join(left) or "no columns"
             raise UsageError(f"--target is needed: {names} are there beside the inputs")
         (target,) = left
-    y, weights = truth_of(frame, target, weight, "--time-to" if event else "--target")
+    option = "--time-to" if event else "--target"
+    rows = known_rows(frame, target, option)
+    X, frame = take_rows(X, rows), take_rows(frame, rows)
+    y, weights = truth_of(frame, target, weight, option)
     if event:
         y = with_events(frame, y, event)
     if hasattr(model, "get_params"):
@@ -344,11 +349,29 @@ def _is_model(path: str) -> bool:
     return True
 
 
+def is_missing(values: Array) -> Array:
+    """Return which values of a column are missing."""
+    return np.array([value is None or value != value for value in values.tolist()], bool)
+
+
+def known_rows(frame: Any, target: str, option: str) -> Any:
+    """Return the places of the rows whose target is known, and warn of the others."""
+    missing = is_missing(tables.column(frame, target, option))
+    n = np.count_nonzero(missing)
+    if n == len(missing) > 0:
+        raise CommandError(f"all values of the column {target!r} are missing: name another column")
+    if n:
+        warnings.warn(
+            f"{option}: {target} is missing in {n:,} of {len(missing):,} rows, which are left out",
+            stacklevel=2,
+        )
+    return np.flatnonzero(~missing)
+
+
 def truth_of(frame: Any, target: str, weight: str | None, option: str) -> Any:
     """Return the targets, which ``option`` names, and the weights of rows, None without a name."""
     y = tables.column(frame, target, option)
-    n = sum(value is None or value != value for value in y.tolist())
-    if n:
+    if n := np.count_nonzero(is_missing(y)):
         raise CommandError(f"the column {target!r} has {n:,} missing values: remove these rows")
     if weight is None:
         return y, None

@@ -118,6 +118,7 @@ def train(options: argparse.Namespace) -> None:
     # Numbers would be rounded: identifiers of groups may have many digits.
     frame = tables.read(options.data, dialect, lambda names: [options.groups])
     option = "--target" if options.target else "--time-to"
+    frame = take_rows(frame, models.known_rows(frame, target, option))
     y, weights = models.truth_of(frame, target, options.weight, option)
     tables.require(frame, options.drop, "--drop")
     for option in RULES:
@@ -164,6 +165,7 @@ def train(options: argparse.Namespace) -> None:
         "out_of_fold": models.scores_of_fit(model, y, weights),
     }
     if valid is not None:
+        valid = take_rows(valid, models.known_rows(valid, target, "--valid"))
         y_valid, w = models.truth_of(valid, target, options.weight, "--valid")
         if options.event:
             y_valid = models.with_events(valid, y_valid, options.event)

@@ -22,7 +22,7 @@ from fastmlp._files.strict_json import ModelFormatError, shown
 WIDTH = 17  # characters of the column of names
 # Entries of the fit of a table, with their places.
 TABLE = {
-    "target": "blend.target.kind",
+    "target kind": "blend.target.kind",
     "rows": "facts.report.rows",
     "members": "blend.members",
     "temperature": "calibration.temperature",

@@ -108,8 +108,9 @@ def refuse_text(y: Any, classifier: str) -> None:
         text = next((value for value in array.flat if isinstance(value, str | bytes)), None)
         if text is not None:
             raise ValueError(
-                f"y holds text ({text[:40]!r}) but numbers are expected: convert it by "
-                f"astype(float), or predict labels with {classifier}"
+                f"y holds text ({text[:40]!r}) but numbers are expected: convert it, by "
+                "astype(float) where the text is a number alone, or predict labels with "
+                f"{classifier}"
             )
 
 

@@ -36,6 +36,7 @@ KINDS = {"numbers": "numbers", "codes": "categories"}  # words for the parts of 
 SAMPLE, GRID = 100, 15  # rows and values from which a partial dependence is computed
 MANY_CELLS = 200_000  # each column of a larger table is shuffled only once
 WORST, SEGMENTS = 8, 5  # rows; parts of a column
+LEAST_ROWS = 5  # of a part, for a mean of fewer errors says little
 RELIED_SHARE = 0.2  # least importance of columns that the lead names, over that of the first
 UNUSUAL, FEW_ROWS = 1.5, 30  # least error over the usual, and fewest rows, of a part in the lead
 FREQUENT = 3  # values of a column of categories that are named
@@ -581,7 +582,8 @@ def _explained(evidence: Evidence) -> Iterator[Section]:
         rows.append((column if column != above else "", values, f"{count:,}", shown.format(error)))
         above = column
     text = "Where errors are larger than elsewhere, rely less on predictions."
-    yield "Errors by column", text, table(rows, ["column", "values", "rows", title])
+    if rows:
+        yield "Errors by column", text, table(rows, ["column", "values", "rows", title])
 
 
 def _reasons(evidence: Evidence) -> str:
@@ -670,9 +672,9 @@ class Segment(NamedTuple):
 
 
 def _segments(evidence: Evidence, feature: Feature) -> Iterator[Segment]:
-    """Yield the parts of a column."""
+    """Yield the parts of a column that have rows enough; an identifier has none."""
     for text, rows, _ in _groups(evidence, feature, SEGMENTS):
-        if rows.any():
+        if int(rows.sum()) >= LEAST_ROWS:
             w = None if evidence.weights is None else evidence.weights[rows]
             error = float(np.average(evidence.mistakes[rows], weights=w))
             yield Segment(feature.column.name, text, int(rows.sum()), error)

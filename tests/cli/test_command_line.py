@@ -515,9 +515,36 @@ def test_inspect_prints_what_programs_read(folder):
     assert found["names"]["columns"]["kinds"][1] == "category"
     assert found["names"]["targets"] == {"count": 1, "first": ["rent"]}
     said = children.printed(here("inspect", "rent.safetensors", folder=folder))
+    assert "\ntarget kind       squared_error\n" in said
     assert "\ntargets           1: rent\n" in said
     assert found["bytes"] == (folder / "rent.safetensors").stat().st_size
     assert found["arrays"]["fit.columns.numbers"]["shape"] == [1]
+
+
+def test_rows_without_a_target_are_left_out_with_a_warning(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({"a": rng.normal(size=60), "b": rng.normal(size=60)})
+    frame["y"] = frame["a"].where(frame.index >= 5)
+    known = frame[5:]
+    frame.to_csv(tmp_path / "gaps.csv", index=False)
+    known.to_csv(tmp_path / "known.csv", index=False)
+    frame.assign(y=np.nan).to_csv(tmp_path / "none.csv", index=False)
+    words = "y is missing in 5 of 60 rows, which are left out"
+    scores = []
+    for name in ("gaps", "known"):
+        options = ["--target", "y", "--preset", "fast", "--valid", f"{name}.csv", "--json"]
+        result = here("train", f"{name}.csv", *options, "-o", name, folder=tmp_path)
+        assert result.returncode == 0
+        assert result.stderr.count(words) == 2 * (name == "gaps")
+        said = json.loads(result.stdout)
+        scores.append([said["out_of_fold"], said["valid"]])
+        result = here("evaluate", "gaps", f"{name}.csv", "--json", folder=tmp_path)
+        scores[-1].append(json.loads(result.stdout))
+        assert (words in result.stderr) == (name == "gaps")
+    assert scores[0] == scores[1]
+    result = here("train", "none.csv", "--target", "y", folder=tmp_path)
+    assert result.returncode == 1
+    assert "all values of the column 'y' are missing: name another column" in result.stderr
 
 
 def test_several_targets_are_predicted_but_not_scored(folder):

@@ -72,7 +72,9 @@ def test_the_textbook_learns_from_sparse_rows():
 @pytest.mark.parametrize(("activation", "loss"), [("ReLU", "squared_error"), ("tanh", "mse")])
 def test_the_textbook_names_its_functions(activation, loss):
     names = ", ".join(reference.ACTIVATIONS), ", ".join(reference.LOSSES)
-    with pytest.raises(ValueError, match="choose from {}, and from {}".format(*names)):
+    with pytest.raises(
+        ValueError, match="loss is '{}': choose from {}, and from {}".format(loss, *names)
+    ):
         reference.Perceptron([3, 2, 1], activation, loss)
 
 
@@ -120,3 +122,10 @@ def test_the_model_in_numpy_keeps_its_public_place():
         assert type(twin) is reference.MLP
     with pytest.raises(AttributeError, match="no attribute 'MPL'"):
         reference.MPL  # type: ignore[attr-defined]
+
+
+def test_the_textbook_takes_lists():
+    net, same = (reference.Perceptron([2, 3, 1], "tanh", "squared_error") for _ in range(2))
+    rows, targets = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
+    assert net.step(rows, targets, 0.1) == same.step(np.array(rows), np.array(targets), 0.1)
+    assert (net.weights[0] == same.weights[0]).all()

@@ -503,6 +503,15 @@ def test_a_page_counts_missing_text_apart_from_the_text_none(tmp_path):
     assert re.search("<td>missing</td><td>48</td>.*<td>None</td><td>24</td>", parts)
 
 
+def test_a_page_has_no_errors_of_parts_of_few_rows(tmp_path):
+    frame = pandas.DataFrame({"name": [f"C{k}" for k in range(len(Y))], "x": X[:, 0]})
+    with pytest.warns(UserWarning, match="another value in nearly every row"):
+        page = page_of(regressor().fit(frame, Y), tmp_path)
+    parts = page.split("Errors by column")[1].split("</table>")[0]
+    assert "<th>x</th>" in parts
+    assert "C0" not in parts
+
+
 def test_a_page_says_which_rows_its_data_are(tmp_path):
     words = "that this page measures. There were others."
     assert words not in page_of(regressor().fit(X, Y), tmp_path)

@@ -211,6 +211,20 @@ def test_masked_values_are_missing():
     np.testing.assert_array_equal(model.predict(words), model.predict(as_lists))
 
 
+def test_a_name_of_no_column_is_answered_by_the_nearest_one():
+    frame = pandas.DataFrame({"Total Amount": Y, "x": X[:, 0]})
+    with pytest.raises(TypeError, match=r"is expected: did you mean 'Total Amount'\?$"):
+        regressor().fit(frame, "total amount")
+    with pytest.raises(TypeError, match="or one of the names Total Amount, x$"):
+        regressor().fit(frame, "price")
+
+
+@pytest.mark.parametrize("y", [["9.50 EUR"] * N, ["2026-12-31"] * N])
+def test_text_that_astype_cannot_convert_gets_no_advice_to_do_so(y):
+    with pytest.raises(ValueError, match=r"where the text is a number alone"):
+        regressor().fit(X, y)
+
+
 def test_text_is_no_number_to_predict():
     numbers = Y.astype(str)  # NumPy would read them
     for y in (LABELS, list(LABELS), LABELS.astype(object), numbers, numbers.astype(object)):

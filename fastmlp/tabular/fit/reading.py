@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
     check_consistent_length,
 )
 
+from fastmlp._core.keywords import near
 from fastmlp._core.user_warnings import warn
 from fastmlp._training.sources import is_table_source
 from fastmlp._validation.arrays import short
@@ -377,10 +378,13 @@ def with_target(X: Any, y: Any, role: str = "y", **of_rows: Any) -> tuple[Any, A
         return X, y
     X = gathered(X)
     if not _has_column(X, y):
-        columns = f", which has {', '.join(map(str, X.columns[:20]))}," if is_frame(X) else ""
+        names = [str(name) for name in X.columns] if is_frame(X) else []
+        close, known = near(str(y), names), ", ".join(names[:20])
+        remedy = f"did you mean {close!r}?" if close else "pass an array of targets"
+        others = f", or one of the names {known}" if names and not close else ""
         raise TypeError(
-            f"{role} is {y!r} but one target for each row of X, or the name of a column of a frame"
-            f"{columns} is expected: pass an array of targets, or such a name"
+            f"{role} is {y!r} but one target for each row of X, or the name of a column of a frame "
+            f"is expected: {remedy}{others}"
         )
     return X[[column for column in X.columns if column != y]], X[y]
 
