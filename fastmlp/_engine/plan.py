@@ -21,7 +21,13 @@ UNWEIGHTED = WeightSum(1.0, 1)  # of rows that all have the weight 1
 
 @dataclass
 class Plan:
-    """Everything that one epoch needs besides the data."""
+    """Everything that one epoch needs besides the data.
+
+    The options stay as the user's call made them. What differs from epoch to epoch is set by those
+    who run the fit: ``order``, ``seed`` and ``team`` at its beginning, and the loop permutes the
+    order; ``step``, ``learning_rates``, ``weight_decays``, ``dropouts`` and ``sums`` before each
+    call of the engine.
+    """
 
     optimizer: Optimizer  # its state is in the engine since `start`
     batch_size: int  # rows of a batch; the last batch may be shorter
@@ -38,7 +44,7 @@ class Plan:
     seed: int = 0  # 64 bits, they seed the masks of dropout
     step: int = 0  # global index of the first batch
     team: Team | None = None  # None: the calling thread alone
-    # The next two are computed by `look_up`; None: the constants of the optimizer and the network.
+    # The next two are None where those of the optimizer and the network are constants.
     weight_decays: npt.NDArray[np.float64] | None = None  # (batches,)
     dropouts: npt.NDArray[np.float64] | None = None  # (batches, hidden layers), C-contiguous
     # Sums of the weighted objectives and of the weights over the earlier batches of this epoch, for
@@ -63,15 +69,14 @@ class Plan:
         """Drop the sums of an earlier epoch, so that the next one starts at 0."""
         self.sums = None
 
-    def look_up(self, n_steps: int) -> None:
-        """Evaluate the schedules of weight decay and dropout for the batches from `step` on."""
+    def set_steps(self, step: int, rates: npt.NDArray[np.float64]) -> None:
+        """Set the values of the steps from one on, whose learning rates are given."""
+        self.step, self.learning_rates, n_steps = step, rates, len(rates)
         decay = getattr(self.optimizer, "weight_decay", None)
         if callable(decay):
-            self.weight_decays = learning_rates(decay, self.step, n_steps, "weight decay")
+            self.weight_decays = learning_rates(decay, step, n_steps, "weight decay")
         if self.dropout is not None:
-            layers = [
-                learning_rates(p, self.step, n_steps, "dropout", FRACTION) for p in self.dropout
-            ]
+            layers = [learning_rates(p, step, n_steps, "dropout", FRACTION) for p in self.dropout]
             self.dropouts = np.ascontiguousarray(np.reshape(layers, (len(layers), n_steps)).T)
 
     def optimizer_of(self, batch: int) -> Optimizer:
@@ -99,3 +104,7 @@ class Plan:
     def n_steps(self, n: int) -> int:
         """Return the number of batches that n rows make."""
         return n // self.batch_size if self.drops_last else -(-n // self.batch_size)
+
+    def steps_of(self, data: Data) -> int:
+        """Return the number of batches of one epoch: of the rows in `order`, or all."""
+        return self.n_steps(data.rows if self.order is None else len(self.order))

@@ -79,7 +79,7 @@ class Fit:
     data: Sequence[Any]  # one a network
     plans: Sequence[Plan]  # one a network
     fingerprint_data: Sequence[Sequence[Any]]  # a resumed fit recognises each network's data by it
-    evaluator: Callable[[State], Evaluator]  # makes what measures the losses after each epoch
+    make_evaluator: Callable[[State], Evaluator]  # of the losses after each epoch
     has_validation: bool
     team: AbstractContextManager[Any]  # borrows threads; None if one thread is to train
     options: FitOptions
@@ -124,7 +124,7 @@ class Fit:
         state = State(
             self.model, options.epochs, history, self.has_validation, engine=network.engine
         )
-        evaluator = self.evaluator(state)
+        evaluator = self.make_evaluator(state)
         reporter = self._reporter(state, evaluator)
         if ranks:
             reporter, evaluator = ranks.agree(self, reporter, evaluator, resumed)
@@ -331,7 +331,7 @@ def one_pass(
             plan.seed, step = state.seed, state.step
             rates = LearningRates(plan.optimizer.learning_rate)
             if isinstance(samples, Data):
-                step += loop.look_up(plan, samples, rates, step)
+                step += loop.plan_steps(plan, samples, rates, step)
             starts.append((state, step))
         with team as plan.team:
             if len(members) > 1:
@@ -367,7 +367,7 @@ def _pass_of_blocks(
     with stream.blocks() as blocks:
         for block in blocks:
             plan.batch_size = stream.batch_size or block.rows
-            step += loop.look_up(plan, block, rates, step)
+            step += loop.plan_steps(plan, block, rates, step)
             loss = engine.epoch(block, plan)
             if not math.isfinite(loss):
                 break

@@ -391,7 +391,7 @@ class MLP(Exportable, Explainable):
                 Shuffling(shuffle, shuffle_buffer, shuffle_folder),
                 is_first=network.history is None,
             )
-            epochs, optimizer = planning.training(
+            epochs, optimizer = planning.epochs_and_optimizer(
                 epochs, optimizer, data, batch_size, network.spec, ranks
             )
             lbfgs = optimizer if type(optimizer) is LBFGS else None
@@ -411,7 +411,9 @@ class MLP(Exportable, Explainable):
                 data=[data],
                 plans=[plan],
                 fingerprint_data=[(data, validation)],
-                evaluator=planning.evaluator(network.engine, data, validation, metrics, ranks),
+                make_evaluator=planning.evaluator_maker(
+                    network.engine, data, validation, metrics, ranks
+                ),
                 has_validation=validation is not None,
                 team=fit_team(n_threads, network.n_weights, plan.batch_size),
                 options=FitOptions.of(

@@ -76,10 +76,7 @@ class ManyNetworks:
         self.engines, self.data, self.plans = engines, data, plans
         self.shuffles, self.evaluator, self.state = shuffles, evaluator, state
         self.held_out = held_out
-        self.steps = [
-            plan.n_steps(samples.rows if plan.order is None else len(plan.order))
-            for plan, samples in zip(plans, data, strict=True)
-        ]
+        self.steps = [plan.steps_of(samples) for plan, samples in zip(plans, data, strict=True)]
         # Members with equal steps so far and per epoch share the rates of the first, the leader.
         places = [(n, state.step) for n, state in zip(self.steps, states, strict=True)]
         self.leaders = [places.index(place) for place in places]
@@ -113,7 +110,7 @@ class ManyNetworks:
         for k in leaders:
             rates, plan = self.rates[k], self.plans[k]
             rates.rescale(self.state.learning_rate_scale)
-            steps[k] = loop.look_up(plan, self.data[k], rates, rates.step, n)
+            steps[k] = loop.plan_steps(plan, self.data[k], rates, rates.step, n)
         for plan, k in zip(self.plans, self.leaders, strict=True):
             plan.follow(self.plans[k])
         return steps

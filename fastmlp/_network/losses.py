@@ -58,6 +58,7 @@ class Loss(Options):
     target_kind: ClassVar[str] = "real"
     is_custom: ClassVar[bool] = False  # whether the user wrote the loss
     is_separable: ClassVar[bool] = True  # whether it is a sum of losses of single outputs
+    levels: ClassVar[tuple[float, ...]] = ()  # of the quantiles that are predicted, if several
     _number: ClassVar[str] = ""  # the field that is the parameter of the C function, if any
 
     @property
@@ -69,11 +70,6 @@ class Loss(Options):
     def heads(self) -> int:
         """Columns of the last affine layer per output."""
         return 1
-
-    @property
-    def levels(self) -> tuple[float, ...]:
-        """The levels of the quantiles that are predicted, if it predicts several."""
-        return ()
 
     @property
     def predicts_variance(self) -> bool:
@@ -441,7 +437,7 @@ class Quantiles(Loss):
     """
 
     name = "quantiles"
-    levels: Any = (0.1, 0.5, 0.9)  # a tuple, made from any sequence
+    levels: Any = (0.1, 0.5, 0.9)  # type: ignore[misc]  # a tuple, made from any sequence
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", check_levels("levels", self.levels))

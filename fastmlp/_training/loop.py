@@ -180,7 +180,7 @@ def run(data: Data | BlockStream, plan: Plan, training: Training) -> bool:
         try:
             with whole if isinstance(data, Data) else data.blocks() as blocks:
                 for block in batches(blocks, plan) if reporter.sees_batches else blocks:
-                    n_steps, sums = look_up(plan, block, rates, step), plan.sums
+                    n_steps, sums = plan_steps(plan, block, rates, step), plan.sums
                     loss = training.train(block, plan)
                     if not math.isfinite(loss):
                         raise diverged(loss, plan, epoch, state.history)
@@ -215,11 +215,10 @@ def mean_of_members(losses: Any) -> list[float]:
         return np.asarray(sum(losses.T) / losses.shape[1]).tolist()  # type: ignore[no-any-return]
 
 
-def look_up(plan: Plan, block: Data, rates: LearningRates, step: int, epochs: int = 1) -> int:
-    """Set the step counter and scheduled values for a block; return its number of steps."""
-    n_steps = epochs * plan.n_steps(block.rows if plan.order is None else len(plan.order))
-    plan.step, plan.learning_rates = step, rates.of_steps(step, n_steps)
-    plan.look_up(n_steps)
+def plan_steps(plan: Plan, block: Data, rates: LearningRates, step: int, epochs: int = 1) -> int:
+    """Give a plan the values of the steps of a block, from ``step`` on; return their number."""
+    n_steps = epochs * plan.steps_of(block)
+    plan.set_steps(step, rates.of_steps(step, n_steps))
     return n_steps
 
 

@@ -1,4 +1,8 @@
-"""Validates the arguments of a fit and returns a Plan; changes nothing."""
+"""From the arguments of a call to what a fit is made of: data, optimizer, plan, evaluator.
+
+All is checked here and nothing is changed; only `set_lengths` completes plans, when it is known
+how many epochs there are.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +127,7 @@ def validation(value: Any, spec: Spec, dy_weight: Any) -> Data | BlockStream | N
     return BlockStream(value, spec, name="validation_data", dy_weight=dy_weight)
 
 
-def evaluator(
+def evaluator_maker(
     engine: Engine,
     data: Data | BlockStream,
     validation: Data | BlockStream | None,
@@ -146,7 +150,7 @@ def evaluator(
     return lambda state: Evaluator(engine, validation)
 
 
-def training(
+def epochs_and_optimizer(
     epochs: Any,
     optimizer: Any,
     data: Data | BlockStream,
@@ -194,11 +198,13 @@ def set_lengths(
     # Members mostly share their schedules, and their number of steps; the objects keep their ids.
     made: dict[tuple[int, int, int], tuple[Any, ...]] = {}
     for k, (plan, samples) in enumerate(zip(plans, data, strict=True)):
-        is_stream = not isinstance(samples, Data)
-        n = samples.rows if not is_stream else states[k].rows if states else samples.length()
-        if n is None:  # unknown before the first epoch, in which such schedules raise an error
-            return
-        n_steps = epochs * plan.n_steps(n if plan.order is None else len(plan.order))
+        if isinstance(samples, Data):
+            n_steps = epochs * plan.steps_of(samples)
+        else:
+            n = states[k].rows if states else samples.length()
+            if n is None:  # unknown before the first epoch, in which such schedules raise an error
+                return
+            n_steps = epochs * plan.n_steps(n)
         optimizer, dropout = plan.optimizer, plan.dropout
         key = id(optimizer), id(dropout), n_steps
         if key not in made:
@@ -245,12 +251,12 @@ class PlanCache:
         # Only integers are compared: == of other objects may be anything, or raise an error.
         if type(batch_size) is not int:
             batch_size = check_count("batch_size", batch_size, example=64)
-        sizes, made = (data.rows, batch_size), self.last
+        n, made = data.rows, self.last
+        sizes = n, batch_size
         if made is None or sizes != self.sizes or not all(map(operator.is_, options, self.options)):
-            made = plan(self.spec, data.rows, batch_size, options)
-            if options.dropout is None or not is_sequence(
-                options.dropout
-            ):  # a list of dropouts may change
+            made = plan(self.spec, n, batch_size, options)
+            # A list of dropouts may change.
+            if options.dropout is None or not is_sequence(options.dropout):
                 self.sizes, self.options, self.last = sizes, options, made
         return made.again()
 

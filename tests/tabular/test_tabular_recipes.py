@@ -47,7 +47,8 @@ def test_rates_have_four_cycles_and_end_at_zero():
 )
 def test_members_of_many_rows_are_fewer(preset, n, folds):
     preset = presets.PRESETS[preset]
-    rows = FitRows(None, range(n), SimpleNamespace(strata=None))
+    target = SimpleNamespace(strata=None, check_learned=lambda learn: None)
+    rows = FitRows(None, range(n), target)
     division = Splits.of(rows, preset, np.random.default_rng(0))
     assert len(division.learn) == len(division.out) == 2 * folds
     held_out = np.bincount(np.concatenate(division.out), minlength=n)

@@ -431,7 +431,7 @@ def _sample_weight(data: Data) -> Array:
 
 def _each_epoch(plan: Plan, data: Data, epochs: int) -> list[Plan]:
     """Split a plan of several epochs into one plan for each."""
-    n = plan.n_steps(data.rows if plan.order is None else len(plan.order))
+    n = plan.steps_of(data)
     parts = []
     for first in range(0, epochs * n, n):
         steps, decays, dropouts = slice(first, first + n), plan.weight_decays, plan.dropouts

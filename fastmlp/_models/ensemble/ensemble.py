@@ -281,7 +281,6 @@ class Ensemble(Exportable, Explainable):
             drops_last = check_flag("drop_last", drop_last)
             plans = self._plans(data, batch_size, options, orders, drops_last)
             held = self._held(validation_data, validation_rows, scorer, data)
-            evaluator = functools.partial(EnsembleEvaluator, held=held, score=scorer)
             checked = FitOptions.of(
                 epochs, batch_size, shuffle, verbose, averaging, callbacks, resume, "Ensemble"
             )
@@ -294,7 +293,7 @@ class Ensemble(Exportable, Explainable):
                 data=data,
                 plans=plans,
                 fingerprint_data=member_data.fingerprint_data(data, plans, held),
-                evaluator=evaluator,
+                make_evaluator=functools.partial(EnsembleEvaluator, held=held, score=scorer),
                 has_validation=held is not None,
                 team=self._team(n_threads),
                 options=checked,

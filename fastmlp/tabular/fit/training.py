@@ -30,7 +30,7 @@ from fastmlp.tabular.recipe.blend import BlendResult
 from fastmlp.tabular.recipe.budget import Budget, bytes_of
 from fastmlp.tabular.recipe.epoch_selection import mean_cost
 from fastmlp.tabular.recipe.folds import ScoredRows
-from fastmlp.tabular.recipe.members import INTERRUPTED, FitOptions
+from fastmlp.tabular.recipe.members import INTERRUPTED, TrainingOptions
 from fastmlp.tabular.recipe.presets import PRESETS, adapted
 from fastmlp.tabular.recipe.progress import show_result
 from fastmlp.tabular.table.columns import Array, Columns, Table
@@ -107,7 +107,7 @@ def train(
     warn_if_unsavable(data.columns, getattr(data.target, "classes", None), recipes)
     scorer = scorer_of(parameters["scoring"], data.scored.target, data.scored.weights)
     rng, verbose = np.random.default_rng(seed), bool(parameters["verbose"])
-    options = FitOptions(plan.preset, rng, deadline, scorer, n_threads, called, verbose)
+    options = TrainingOptions(plan.preset, rng, deadline, scorer, n_threads, called, verbose)
     with timed(seconds, "training"):
         result = blend.fit(data, options)
         result.notes.extend(plan.notes)

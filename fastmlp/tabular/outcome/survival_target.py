@@ -7,7 +7,7 @@ Narasimhan 2019; Kvamme and Borgan 2021). Curves follow from them, and may cross
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -153,15 +153,17 @@ class SurvivalTarget(MultiLabelTarget):
         passed = (at < last) | (is_last & (times[:, np.newaxis] >= middles))
         return np.where(happened, 1.0, np.where(passed, 0.0, np.nan))
 
-    def check_learned(self, rows: RowIndex) -> None:
+    def check_learned(self, learn: Sequence[RowIndex]) -> None:
         """Raise ValueError if all rows that a fold learns from are censored too early."""
-        times, events = self.y[rows].T
-        if not np.any((events > 0) | (times >= (first := self.classes[0] / 2))):
-            raise ValueError(
-                f"a fold learns from {len(rows)} rows alone that were last seen before {first:g}, "
-                "without an event, but at least one event or later look is expected in each: pass "
-                "more rows, or folds= or groups= that spread them"
-            )
+        (times, events), first = self.y.T, self.classes[0] / 2
+        tells = (events > 0) | (times >= first)
+        for rows in learn:
+            if not np.any(tells[rows]):
+                raise ValueError(
+                    f"a fold learns from {len(rows)} rows alone that were last seen before "
+                    f"{first:g}, without an event, but at least one event or later look is "
+                    "expected in each: pass more rows, or folds= or groups= that spread them"
+                )
 
     def encode(self, scale: Any, member: int) -> Array:
         """Return the labels, the same for all members."""

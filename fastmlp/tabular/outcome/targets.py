@@ -152,8 +152,8 @@ class NumericTarget:
         """Return the same target of other rows, or of none."""
         return replace(self, y=y, weighting=self.weighting if weighting is None else weighting)
 
-    def check_learned(self, rows: RowIndex) -> None:
-        """Raise ValueError if networks could learn nothing from the rows of a fold."""
+    def check_learned(self, learn: Sequence[RowIndex]) -> None:
+        """Raise ValueError if a member could learn nothing from its rows."""
 
     def of_rows(self, rows: RowIndex, weights: RowWeights) -> Self:
         """Return the target of the rows that a fit uses, with its unit measured on these."""
@@ -209,17 +209,18 @@ class NumericTarget:
 
     def scale(self, learn: Sequence[RowIndex], weights: Array | None) -> TargetScale:
         """Measure the scale on the rows that each member is trained on."""
-        measured = [self._measured(rows, weights) for rows in learn]
+        is_rate, levels = self.is_rate, self.levels
+        measured = [self._measured(rows, weights, is_rate) for rows in learn]
         of_members = map(np.stack, zip(*measured, strict=True))
-        return TargetScale(*(np.tile(array, self.levels) for array in of_members))
+        return TargetScale(*(np.tile(array, levels) for array in of_members))
 
-    def _measured(self, rows: RowIndex, weights: Array | None) -> tuple[Array, ...]:
+    def _measured(self, rows: RowIndex, weights: Array | None, is_rate: bool) -> tuple[Array, ...]:
         """Return centre, factor and limits of the predictions of one member."""
         y, w, row = self.y[rows], None if weights is None else weights[rows], self.row
         if np.isnan(y).all(axis=0).any():  # none of these rows has one of the targets
             y, w = self.y, weights
         centre = _mean(y, w)
-        if self.is_rate:
+        if is_rate:
             factor, centre = centre, np.zeros_like(centre)
         else:
             factor = _deviation(y, centre, w)
@@ -229,7 +230,7 @@ class NumericTarget:
             factor > 0, factor, self.unit[: y.shape[1]]
         )  # constant targets have no deviation
         low = np.fmin.reduce(y, axis=0)
-        if self.is_rate:
+        if is_rate:
             low = np.maximum(low, SMALLEST * factor)
         return centre, factor, low, np.maximum(low, np.fmax.reduce(y, axis=0))
 
@@ -560,8 +561,8 @@ class ClassTarget:
         """Return the same target of other rows, or of none."""
         return replace(self, y=y, weighting=self.weighting if weighting is None else weighting)
 
-    def check_learned(self, rows: RowIndex) -> None:
-        """Raise ValueError if networks could learn nothing from the rows of a fold."""
+    def check_learned(self, learn: Sequence[RowIndex]) -> None:
+        """Raise ValueError if a member could learn nothing from its rows."""
 
     def of_rows(self, rows: RowIndex, weights: RowWeights) -> Self:
         """Return the target of the rows that a fit uses, with the weights of classes in these."""

@@ -26,7 +26,12 @@ from fastmlp.tabular.recipe.epoch_selection import (
 )
 from fastmlp.tabular.recipe.folds import FitRows, Splits, parts_of
 from fastmlp.tabular.recipe.linear import LinearPart
-from fastmlp.tabular.recipe.members import FitOptions, Members, TrainingResult, seconds_of_epoch
+from fastmlp.tabular.recipe.members import (
+    Members,
+    TrainingOptions,
+    TrainingResult,
+    seconds_of_epoch,
+)
 from fastmlp.tabular.recipe.presets import (
     FORWARD_SHARE,
     LEAST_SHARE,
@@ -119,7 +124,7 @@ def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
     return [recipe for stage in presets for recipe in stage.of(data.target.kind, data.columns)]
 
 
-def fit(data: FitRows, options: FitOptions) -> BlendResult:
+def fit(data: FitRows, options: TrainingOptions) -> BlendResult:
     """Train the recipes of a preset in stages, and blend them; if rows have times, train again."""
     if data.times is None:
         return _stages(data, options)
@@ -130,7 +135,7 @@ def fit(data: FitRows, options: FitOptions) -> BlendResult:
     return _trained_again(result, data, options)
 
 
-def _with_linear_part(result: BlendResult, data: FitRows, options: FitOptions) -> BlendResult:
+def _with_linear_part(result: BlendResult, data: FitRows, options: TrainingOptions) -> BlendResult:
     """Return the blend with a group that carries trends, if the target and the rows allow one."""
     part = linear.train(data, result.division) if linear.suits(data) else None
     if part is None:
@@ -139,7 +144,7 @@ def _with_linear_part(result: BlendResult, data: FitRows, options: FitOptions) -
     return replace(blended, notes=result.notes, stage_log=result.stage_log, stopped=result.stopped)
 
 
-def _trained_again(result: BlendResult, data: FitRows, options: FitOptions) -> BlendResult:
+def _trained_again(result: BlendResult, data: FitRows, options: TrainingOptions) -> BlendResult:
     """Train the networks of a blend again on all rows, unless the time or the user ends that."""
     count, n, why = len(result.division.learn), len(data.table), result.stopped
     rows = n * members.members_per_thread(count, options.n_threads)
@@ -179,7 +184,7 @@ def _trained_again(result: BlendResult, data: FitRows, options: FitOptions) -> B
     )
 
 
-def _stages(data: FitRows, options: FitOptions) -> BlendResult:
+def _stages(data: FitRows, options: TrainingOptions) -> BlendResult:
     """Train the recipes of a preset in stages, and blend them."""
     stage = functools.partial(_stage, data, options)
     preset = options.preset
@@ -231,7 +236,7 @@ def _better(
 
 def _stage(
     data: FitRows,
-    options: FitOptions,
+    options: TrainingOptions,
     preset: Preset,
     before: BlendResult | None = None,
     beside: BlendResult | None = None,
@@ -318,7 +323,7 @@ def _are_nearly_exact(groups: list[TrainingResult], data: FitRows) -> bool:
     return any(is_nearly_exact(scored, costs) for costs in of_groups)
 
 
-def _progress(work: Sequence[float], data: FitRows, options: FitOptions) -> Progress:
+def _progress(work: Sequence[float], data: FitRows, options: TrainingOptions) -> Progress:
     """Return what shows the progress of recipes, with the work of each."""
     metric, n_threads = data.target.metric, options.n_threads
     return Progress(work, metric, options.deadline, n_threads, options.verbose, data.memory)
@@ -337,7 +342,7 @@ def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:
 
 
 def _blended(
-    groups: list[TrainingResult], data: FitRows, options: FitOptions, division: Splits
+    groups: list[TrainingResult], data: FitRows, options: TrainingOptions, division: Splits
 ) -> BlendResult:
     target, weights = data.scored.target, data.scored.cost_weights
     predictions = [group.held_out.joint(target) for group in groups]

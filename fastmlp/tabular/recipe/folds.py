@@ -114,8 +114,7 @@ class Splits:
     def of(cls, data: FitRows, preset: Preset, rng: np.random.Generator) -> Splits:
         """Split rows, evenly by class; the total number of rows determines that of the folds."""
         division = cls._drawn(data, preset, rng)
-        for rows in division.learn:
-            data.target.check_learned(rows)
+        data.target.check_learned(division.learn)
         return division
 
     @classmethod

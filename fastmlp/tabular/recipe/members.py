@@ -50,8 +50,8 @@ GROUPS = Groups(
 
 
 @dataclass
-class FitOptions:
-    """The options of a fit."""
+class TrainingOptions:
+    """What the training of recipes has from the fit: its preset for a stage, time and callbacks."""
 
     preset: Preset
     rng: np.random.Generator
@@ -270,7 +270,7 @@ class Learners:
     recipe: Recipe
     data: FitRows
     learn: Sequence[RowIndex]
-    options: FitOptions
+    options: TrainingOptions
 
     def __post_init__(self) -> None:
         recipe, data, learn = self.recipe, self.data, self.learn
@@ -315,7 +315,7 @@ class Learners:
 
 
 def train(
-    recipe: Recipe, data: FitRows, division: Splits, options: FitOptions, epoch: float = 0.0
+    recipe: Recipe, data: FitRows, division: Splits, options: TrainingOptions, epoch: float = 0.0
 ) -> TrainingResult:
     """Train the members of one recipe; ``epoch`` is its estimated time if the time is limited."""
     learn, n = division.learn, len(data.table)
@@ -362,7 +362,7 @@ def train(
 
 
 def trained_again(
-    result: TrainingResult, data: FitRows, count: int, options: FitOptions
+    result: TrainingResult, data: FitRows, count: int, options: TrainingOptions
 ) -> TrainingResult:
     """Train ``count`` new networks of a recipe on all rows, up to the epoch that was best."""
     n = len(data.table)

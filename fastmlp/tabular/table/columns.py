@@ -11,7 +11,7 @@ import functools
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from itertools import combinations
 from numbers import Integral
@@ -303,9 +303,9 @@ class Columns:
         return tuple(groups)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: v for name, v in vars(self).items() if name not in ("derived", "derivation")}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    @property
+    @functools.cached_property
     def n_numbers(self) -> int:
         """How many numbers a row of a table has."""
         return len(self.numbers) + sum(len(derived.of) for derived in self.derived)
