@@ -31,6 +31,8 @@ def _native(kind: str, *rows: tuple[str, str, str, str]) -> list[Mistake]:
 # fmt: off
 _WRONG_SIGN = _rows(
     "wrong sign",
+    ("_explain/explain.py", "totals - values.sum(axis=1)", "totals + values.sum(axis=1)", "tabular/test_tabular_explain.py"),
+    ("tabular/reasons.py", 'worst = np.argsort(-errors', 'worst = np.argsort(errors', "tabular/test_tabular_reasons.py"),
     ("sklearn/from_sklearn_network.py", "mean = y_mean - y_scale * value.shift / gain", "mean = y_mean + y_scale * value.shift / gain", "export/test_read_sklearn.py"),
     ("_models/conversion/graph.py", "scaled(value, shift=-high)", "scaled(value, shift=high)", "export/test_read_torch.py"),
     ("_network/averaging.py", "/ (1 - self.decay**n)", "/ (1 + self.decay**n)", "network/test_averaging.py"),
@@ -73,6 +75,7 @@ _MISSING_LOCK = _rows(
 _SWAPPED = _rows(
     "swapped argument",
     ("_explain/shapley.py", "np.where(mask(part), self.x[i[part]], self.background[b[part]])", "np.where(mask(part), self.background[b[part]], self.x[i[part]])", "explain/test_explain.py"),
+    ("_engine/coalitions.py", "np.stack([masks, ~masks], axis=-1)", "np.stack([~masks, masks], axis=-1)", "engine/test_coalitions.py"),
     ("_models/conversion/graph.py", "np.concatenate([eye, -eye])", "np.concatenate([-eye, eye])", "export/test_read_torch.py"),
     ("_network/tensors.py", "for arrays in kinds for array in arrays]", "for arrays in kinds for array in arrays[::-1]]", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_network/schedules.py", "_half_cosine(self.peak / self.start_divisor, self.peak, share / warm)", "_half_cosine(self.peak, self.peak / self.start_divisor, share / warm)", "network/test_optimizers.py network/test_scheduled.py"),
@@ -168,6 +171,7 @@ _NATIVE = [
     ),
     *_native(
         "off by one",
+        ("fastmlp/_engine/jobs.pxd", "        b *= job.mask_step\n", "        b = 0\n", "engine/test_coalitions.py"),
         ("fastmlp/tabular/table/rows.pyx", "if code >= self.first.values[j]:", "if code > self.first.values[j]:", "tabular/test_tabular_rows.py"),
         ("c/panels/entries.h", "i-- > e->first[first];)", "--i > e->first[first];)", "engine/test_entries.py"),
         ("c/random/shuffle.h", "draw_below(drawn, i + 1, seed);", "draw_below(drawn, i, seed);", "engine/test_bits.py engine/test_batches.py"),
