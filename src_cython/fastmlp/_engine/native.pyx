@@ -1,5 +1,5 @@
-# distutils: extra_compile_args = -O1
-# At -Os, a call of a microsecond would take longer.
+# distutils: extra_compile_args = -O1 -fcrossjumping -Wno-ignored-optimization-argument
+# At -Os, a call of a microsecond would take longer. Equal ends of branches are one, as there (gcc alone can).
 #
 # The native engine as Python sees it. It fills the structs of network.pxd and calls the kernel table of one
 # CPU level, with whole epochs and whole batches of rows. It computes nothing itself, and checks no user
@@ -478,8 +478,7 @@ cdef class Engine(Parameters):
         divide_rows(self, &job, x, team)
         del keep
 
-    def coalitions(self, cnp.ndarray x, cnp.ndarray background, cnp.ndarray masks, cnp.ndarray out,
-                   team=None):
+    def coalitions(self, x, background, masks, out, team=None):
         """Write predictions of rows between two others, see coalitions.py; all arrays are contiguous."""
         cdef fm_data data
         cdef fm_network net
@@ -487,10 +486,10 @@ cdef class Engine(Parameters):
         describe(&data, Data(masks, None))
         keep = self.read(&net)
         job.net, job.data, job.n_parameters, job.failed = &net, &data, self.n_parameters, False
-        job.x, job.background = <char*>cnp.PyArray_DATA(x), <char*>cnp.PyArray_DATA(background)
-        job.predictions, job.block_losses = <char*>cnp.PyArray_DATA(out), NULL
-        job.n_background, job.coalitions = out.shape[1], out.shape[2]
-        job.pairs = out.shape[0] * job.n_background
+        job.x, job.background = <char*>start_of(x), <char*>start_of(background)
+        job.predictions, job.block_losses = <char*>start_of(out), NULL
+        job.pairs, job.n_background, job.coalitions = out.shape[:3]
+        job.pairs *= job.n_background
         job.mask_step = job.coalitions if data.n > job.coalitions else 0
         divide_rows(self, &job, masks, team, run_coalitions)
         del keep
