@@ -7,6 +7,7 @@ Narasimhan 2019; Kvamme and Borgan 2021). Curves follow from them, and may cross
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -141,17 +142,23 @@ class SurvivalTarget(MultiLabelTarget):
         return np.asarray(self.y[:, 1], int)
 
     def labels(self, rows: Any = slice(None)) -> Array:
-        """Return 0 or 1 for each interval, (n, intervals), NaN where nothing is known.
+        """Return 0 or 1 for each interval, (n, intervals), NaN where nothing is known."""
+        signs = self._signs[rows]
+        return np.where(signs == 0, np.nan, signs > 0)
+
+    @functools.cached_property
+    def _signs(self) -> Array:
+        """1 for the interval of the event, -1 for those before, 0 where nothing is known, as int8.
 
         A row that is censored in an interval counts as one that passed it from its middle on.
         """
-        times, events = self.y[rows].T
+        times, events = self.y.T
         middles = (np.append(0.0, self.classes[:-1]) + self.classes) / 2
         at, last = np.arange(self.outputs), np.searchsorted(self.classes, times)[:, np.newaxis]
         is_last = at == last
         happened = is_last & (events > 0)[:, np.newaxis]
         passed = (at < last) | (is_last & (times[:, np.newaxis] >= middles))
-        return np.where(happened, 1.0, np.where(passed, 0.0, np.nan))
+        return np.asarray(happened.astype(np.int8) - (passed & ~happened))
 
     def check_learned(self, learn: Sequence[RowIndex]) -> None:
         """Raise ValueError if all rows that a fold learns from are censored too early."""
@@ -200,10 +207,9 @@ class SurvivalTarget(MultiLabelTarget):
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
         """Return the negative log-likelihood of rows, (..., n), summed over their intervals."""
-        labels = self.labels(rows)
-        right = np.where(labels > 0, prediction, 1 - prediction)
-        logs = np.log(np.maximum(right, SMALLEST))
-        return np.asarray(-np.sum(logs, axis=-1, where=~np.isnan(labels)))
+        signs = self._signs[rows]
+        right = np.maximum(signs * prediction + (signs < 1), SMALLEST)  # 1 where nothing is known
+        return np.asarray(-np.log(np.prod(right, axis=-1)))
 
     def scores(self, prediction: Array, weights: Array | None) -> dict[str, float]:
         """Return the scores of predictions of these rows, and that of one curve for all of them."""

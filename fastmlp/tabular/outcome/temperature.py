@@ -37,17 +37,19 @@ def fitted(probabilities: Array, y: Array, weights: Array | None) -> float:
     n = len(probabilities)
     thinned = slice(None, None, max(1, n // MAX_CALIBRATION_ROWS))
     margins = _margins(probabilities[thinned], y[thinned])
-    w = None if weights is None else weights[thinned]
+    w, known_share, moments = None if weights is None else weights[thinned], 1.0, _of_classes
+    if y.ndim == 2:  # labels, of which some are missing
+        known, moments = np.isfinite(y[thinned]), _of_labels
+        each = np.broadcast_to(
+            np.ones((len(known), 1)) if w is None else w[:, np.newaxis], known.shape
+        )
+        known_share = float(each[known].sum() / each.sum())
+        margins, w = margins[known], each[known]
 
     def slopes(log_temperature: float) -> tuple[float, float]:
         inverse = float(np.exp(-log_temperature))
-        p = np.exp(margins * inverse)
-        p /= p.sum(axis=-1, keepdims=True)
-        away = (p * margins).sum(axis=-1)
-        spread = (p * margins**2).sum(axis=-1) - away**2
         first, second = (
-            float(np.average(moment.reshape(len(moment), -1).mean(axis=1), weights=w))
-            for moment in (away, spread)
+            known_share * float(np.average(each, weights=w)) for each in moments(margins, inverse)
         )
         prior = 2 * FEW / n
         slope = prior * log_temperature - inverse * first
@@ -64,12 +66,26 @@ def fitted(probabilities: Array, y: Array, weights: Array | None) -> float:
     return float(np.exp(at))
 
 
+def _of_classes(margins: Array, inverse: float) -> tuple[Array, Array]:
+    """Return the means and variances of margins, (n, classes), by the tempered probabilities."""
+    p = np.exp(margins * inverse)
+    p /= p.sum(axis=1, keepdims=True)
+    away = (p * margins).sum(axis=1)
+    return away, (p * margins**2).sum(axis=1) - away**2
+
+
+def _of_labels(margins: Array, inverse: float) -> tuple[Array, Array]:
+    """Return the same of labels, whose margins are those of the wrong answers, (n,)."""
+    p = 1 / (1 + np.exp(-margins * inverse))
+    away = p * margins
+    return away, away * (margins - away)
+
+
 def _margins(probabilities: Array, y: Array) -> Array:
-    """Return the logits of all classes minus that of the right one, on the last axis."""
+    """Return the logits of all classes, or of wrong labels, minus that of the right one."""
     p = np.clip(probabilities, SMALLEST, 1.0)
     if y.ndim == 1:
         logits = np.log(p)
         return np.asarray(logits - np.take_along_axis(logits, y[:, np.newaxis], axis=1))
     p = np.clip(p, SMALLEST, 1 - SMALLEST)
-    wrong = np.log((1 - p) / p) * np.where(y > 0, 1, -np.isfinite(y).astype(int))  # NaN: missing
-    return np.stack([np.zeros_like(wrong), wrong], axis=-1)
+    return np.asarray(np.log((1 - p) / p) * np.where(y > 0, 1, -1))
