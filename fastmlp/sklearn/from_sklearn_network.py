@@ -26,6 +26,7 @@ from fastmlp._models.conversion.graph import Value
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP, model_of
 from fastmlp._models.network import Network
+from fastmlp._network.losses import POWERS
 from fastmlp.sklearn.classifier import MLPClassifier
 from fastmlp.sklearn.fitted import STATISTICS, FittedNetwork, Targets
 from fastmlp.sklearn.regressor import MLPRegressor
@@ -47,9 +48,11 @@ LINEAR = (
     *("LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "ElasticNet", "ElasticNetCV"),
     *("LassoLars", "LassoLarsCV", "LassoLarsIC", "Lars", "LarsCV", "OrthogonalMatchingPursuit"),
     *("BayesianRidge", "ARDRegression", "HuberRegressor", "QuantileRegressor", "SGDRegressor"),
-    *("TheilSenRegressor", "MultiTaskLasso", "MultiTaskElasticNet", "PoissonRegressor"),
+    *("TheilSenRegressor", "MultiTaskLasso", "MultiTaskElasticNet"),
+    *("PoissonRegressor", "GammaRegressor", "TweedieRegressor"),
     *("LogisticRegression", "LogisticRegressionCV", "SGDClassifier"),
 )
+FAMILIES = {"PoissonRegressor": 1.0, "GammaRegressor": 2.0}  # the powers of their variances
 SEARCHES = (GridSearchCV, RandomizedSearchCV)  # their subclasses count, too
 # Fitted attributes to copy, besides the network.
 COPIED = (
@@ -311,11 +314,29 @@ def _read(source: _Source) -> tuple[Estimator, list[Array], list[Array], Targets
         attributes["out_activation_"] = "softmax" if coefs.shape[1] > 1 else "logistic"
         ours = MLPClassifier(hidden_layer_sizes=())
     else:
-        is_rate = name == "PoissonRegressor"
-        ours = MLPRegressor("poisson" if is_rate else "squared_error", hidden_layer_sizes=())
-        attributes["out_activation_"] = "exp" if is_rate else "identity"
+        ours = MLPRegressor(**_loss_of(model), hidden_layer_sizes=())
+        is_mean = ours.loss == "squared_error"
+        attributes["out_activation_"] = "identity" if is_mean else "exp"
     targets = Targets(coefs.shape[1], labels, attributes.get("classes_"))
     return ours, [coefs], [intercepts], targets, attributes
+
+
+def _loss_of(model: Any) -> dict[str, Any]:
+    """Return the parameters of a loss whose link is that of a linear model."""
+    power = FAMILIES.get(type(model).__name__, getattr(model, "power", 0.0))
+    link = getattr(model, "link", "auto")
+    if link == "identity" or (link == "auto" and power <= 0):
+        return {"loss": "squared_error"}
+    if power in POWERS:
+        return {"loss": "tweedie", "power": power}
+    losses = {1.0: "poisson", 2.0: "gamma"}
+    if power not in losses:
+        raise TypeError(
+            f"the power of the TweedieRegressor is {power:g} but 1, 2 or one from "
+            f"{POWERS.low:g} to {POWERS.high:g} is expected beside logarithms: fit it with "
+            "such a power"
+        )
+    return {"loss": losses[power]}
 
 
 def _estimator(source: _Source, outer: Any) -> Estimator:

@@ -431,7 +431,7 @@ def test_rows_in_time_are_scored_by_the_later_ones(task, tmp_path):
     rows = [f"{k % 7},{k % 7 % 2 + k % 2},2026-{1 + k // 28:02}-{1 + k % 28:02}" for k in range(80)]
     (tmp_path / "t.csv").write_text("\n".join(["a,y,day", *rows]))
     words = ("train", "t.csv", "--target", "y", "--task", task, "--time", "day", "--preset", "fast")
-    more = ("--time-limit", "0.5", "-o", "model", "--report", "page.html", "--json")
+    more = ("--time-limit", "30", "-o", "model", "--report", "page.html", "--json")
     found = json.loads(children.printed(here(*words, *more, folder=tmp_path)))
     model = fastmlp.load(tmp_path / "model")
     held_out = np.isfinite(model.oof_prediction_).reshape(80, -1).all(axis=1)

@@ -136,6 +136,13 @@ PIPELINES = {
     "Lasso": make_pipeline(StandardScaler(), linear_model.LassoCV(cv=2)),
     "SGDRegressor": make_pipeline(StandardScaler(), linear_model.SGDRegressor(random_state=0)),
     "PoissonRegressor": make_pipeline(StandardScaler(), linear_model.PoissonRegressor()),
+    "GammaRegressor": make_pipeline(StandardScaler(), linear_model.GammaRegressor()),
+    **{
+        f"TweedieRegressor {power:g} {link}": make_pipeline(
+            StandardScaler(), linear_model.TweedieRegressor(power=power, link=link)
+        )
+        for power, link in ((0, "auto"), (1, "log"), (1.3, "auto"), (2, "auto"), (1.5, "identity"))
+    },
 }
 
 
@@ -147,7 +154,7 @@ def fitted_on_frame(model, y):
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_affine_steps_fold(name):
-    theirs = fitted_on_frame(copy.deepcopy(PIPELINES[name]), Y - Y.min())
+    theirs = fitted_on_frame(copy.deepcopy(PIPELINES[name]), Y - Y.min() + 1)
     ours = fastmlp.from_sklearn(theirs)
     assert type(ours) is fastmlp.MLPRegressor
     assert list(ours.feature_names_in_) == list("abcde")
@@ -155,8 +162,14 @@ def test_affine_steps_fold(name):
     np.testing.assert_allclose(ours.predict(FRAME), wanted, rtol=1e-9, atol=1e-9)
     again = pickle.loads(pickle.dumps(ours))
     assert np.array_equal(again.predict(FRAME), ours.predict(FRAME))
-    ours.partial_fit(FRAME, Y - Y.min())
+    ours.partial_fit(FRAME, Y - Y.min() + 1)
     assert not np.allclose(ours.predict(FRAME), wanted, rtol=1e-9)
+
+
+def test_a_power_without_a_loss_is_refused():
+    model = linear_model.TweedieRegressor(power=3).fit(FRAME, Y - Y.min() + 1)
+    with pytest.raises(TypeError, match="power of the TweedieRegressor is 3 but 1, 2 or one from"):
+        fastmlp.from_sklearn(model)
 
 
 def test_several_targets_fold():
