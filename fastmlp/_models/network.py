@@ -80,7 +80,7 @@ class Network:
         self.plans = PlanCache(spec)
         self.history: History | None = None
         self.progress: ResumeState | None = None  # later training goes on with it
-        self.flat_y = False
+        self.flat_y = False  # whether y was (n,) in the last fit; see `learn_shape`
 
     @classmethod
     def of(

@@ -31,7 +31,7 @@ class TargetKind:
         if not y.size:
             return
         for extreme in (np.fmin.reduce(y, axis=None), np.fmax.reduce(y, axis=None)):
-            if not (np.isnan(extreme) or extreme in self.allowed):
+            if not (np.isnan(extreme) or self.allowed.has(extreme)):
                 raise ValueError(
                     f"{name} holds {extreme} but {loss} expects targets in {self.allowed}: "
                     f"{self.remedy}"

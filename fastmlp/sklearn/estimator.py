@@ -47,7 +47,7 @@ def _is_stochastic(estimator: Any) -> bool:
 
 def by_batches(method: parameters.Method) -> parameters.Method:
     """Decorate a training method of the solvers sgd and adam, and keep its type."""
-    decorated: Any = available_if(_is_stochastic)(parameters.training(method))
+    decorated: Any = available_if(_is_stochastic)(parameters.training_method(method))
     return cast(parameters.Method, decorated)
 
 
@@ -181,7 +181,7 @@ class BaseMLP(Exportable, Explainable, parameters.Validated, CallbackSupportMixi
     # ``earlier`` classes), `_encode`, the targets of the network (floats (n, outputs), or int32
     # labels (n,)), and `_loss`.
 
-    @parameters.training
+    @parameters.training_method
     @with_callbacks
     def fit(
         self,

@@ -92,7 +92,7 @@ def store(estimator: Any, arguments: Mapping[str, Any]) -> None:
             setattr(estimator, name, value)
 
 
-def training(method: Method) -> Method:
+def training_method(method: Method) -> Method:
     """Decorate a training method: one call at a time, and only with valid parameters."""
 
     @functools.wraps(method)

@@ -70,9 +70,10 @@ def train(
             network.scaling = Scaling.measure(samples.x, samples.targets, weights, spec, one_epoch)
         attributes = _first_attributes(estimator, draft, spec, targets)
     else:
-        link = earlier.network.spec.loss.link_name
-        if network.scaling is not None and spec.loss.link_name != link:
-            network.scaling = network.scaling.of_targets(samples.targets, weights, spec)
+        if network.scaling is not None:
+            before_spec = earlier.network.spec
+            if spec.loss.link_name != before_spec.loss.link_name:
+                network.scaling = network.scaling.of_targets(samples.targets, weights, spec)
         attributes = _next_attributes(estimator, earlier)
     if held_out is not None and attributes.get("validation_loss_curve_") is None:
         attributes["validation_loss_curve_"] = []

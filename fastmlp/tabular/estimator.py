@@ -25,11 +25,10 @@ from fastmlp._models import blockwise
 from fastmlp._training.readers import TableSource
 from fastmlp._training.sources import is_table_source
 from fastmlp._validation.arrays import short
-from fastmlp.sklearn.parameters import Validated, training
-from fastmlp.tabular.fit import reading
+from fastmlp.sklearn.parameters import Validated, training_method
+from fastmlp.tabular.fit import reading, training
 from fastmlp.tabular.fit.parameters import CONSTRAINTS
 from fastmlp.tabular.fit.reading import TableChunk
-from fastmlp.tabular.fit.training import fit
 from fastmlp.tabular.fitted.fitted_table import FittedTable
 from fastmlp.tabular.fitted.predictor import RowPredictor
 from fastmlp.tabular.fitted.results import NO_ROWS, Importance, Report
@@ -139,7 +138,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
 
     # ------------------------------------------------------------ fit
 
-    @training
+    @training_method
     def fit(
         self,
         X: Any,
@@ -222,7 +221,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         """
         rows = TableChunk(X, y, sample_weight, groups, folds, time)
         parameters = self.get_params(deep=False)
-        self._fitted, stopped = fit(self.target_class, parameters, rows, X_val, y_val)
+        self._fitted, stopped = training.fit(self.target_class, parameters, rows, X_val, y_val)
         if stopped:
             warn(
                 f"the fit has ended early because {stopped}: the model consists of the "
@@ -285,7 +284,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         self._update(data=(X, y, sample_weight), rate=rate)
         return self
 
-    @training
+    @training_method
     def _update(self, *, data: tuple[Any, Any, Any], rate: float) -> None:
         """Swap in a value whose networks have learned from more rows."""
         from fastmlp.tabular.fit.updates import updated

@@ -205,7 +205,7 @@ def test_rows_are_predicted_by_the_members_that_have_not_learned_from_them(monke
 def test_recipes_suit_the_columns(kind, numbers, categories, bins, dropouts, embeddings):
     """Without numbers there are no bins; an embedding has two units for each column."""
     columns = SimpleNamespace(n_numbers=numbers, categories=range(categories))
-    recipes = presets.PRESETS["default"].of(kind, columns)
+    recipes = presets.PRESETS["default"].recipes_for(kind, columns)
     assert {r.embedding for r in recipes} == embeddings
     assert {r.bins for r in recipes} == bins
     assert {r.dropout for r in recipes} == dropouts

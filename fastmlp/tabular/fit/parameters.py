@@ -32,8 +32,8 @@ CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
-def check(parameters: Mapping[str, Any]) -> None:
-    """Reject values within the ranges: bool as a number, callbacks that a fit cannot serve."""
+def check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Reject values that `CONSTRAINTS` allow: bool as a number, callbacks that no fit can serve."""
     examples = {name: least for name, (least, _) in COUNTS.items()}
     for name, example in {**examples, "time_limit": 60, "max_memory": "4GB"}.items():
         if isinstance(value := parameters[name], bool):

@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._validation.check import callbacks
 from fastmlp.tabular.files.codec_members import warn_if_unsavable
-from fastmlp.tabular.fit.parameters import check
+from fastmlp.tabular.fit.parameters import check_parameters
 from fastmlp.tabular.fit.reading import Reader, Reading, TableChunk, target_names
 from fastmlp.tabular.fitted.fitted_table import Facts, FittedTable, HeldOut
 from fastmlp.tabular.fitted.results import NO_BETTER, WARNING, Report, timed
@@ -83,7 +83,7 @@ def train(
 ) -> Trained:
     """Read the rows, and train and blend the members; ``columns`` are those of a larger table."""
     seconds: dict[str, float] = {}
-    check(parameters)
+    check_parameters(parameters)
     preset = adapted(PRESETS[parameters["preset"]], parameters)
     if parameters["validation"] is not None:
         preset = preset.with_one_fold()

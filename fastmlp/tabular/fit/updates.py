@@ -28,7 +28,7 @@ from fastmlp.tabular.recipe import embedding, monotone
 from fastmlp.tabular.recipe.blend import Blend, BlendResult
 from fastmlp.tabular.recipe.epoch_selection import mean_cost
 from fastmlp.tabular.recipe.folds import ScoredRows, Splits, parts_of
-from fastmlp.tabular.recipe.members import GROUPS, Members, together
+from fastmlp.tabular.recipe.members import GROUPS, Members, ensemble_of
 from fastmlp.tabular.recipe.presets import BETA_2, even
 from fastmlp.tabular.table import data_warnings
 from fastmlp.tabular.table.columns import Array, Table
@@ -116,7 +116,7 @@ def _learned(group: Members, piece: Piece, rate: float, n_threads: int | None) -
     group = replace(group, scale=target.widened(group.scale))
     size = even(len(y), BATCH)
     rates = WarmUp(rate * size / BATCH, n_steps=FIRST_STEPS)
-    together(group.networks).partial_fit(
+    ensemble_of(group.networks).partial_fit(
         [group.encoding.rows(table, member) for member in members],
         [target.encode(group.scale, member) for member in members],
         sample_weight=weights,

@@ -121,7 +121,8 @@ def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
     """Return all recipes that a fit may train: those of its first preset, then of the preset."""
     first = beginning(preset, is_limited)
     presets = [first] if first is preset else [first, preset]
-    return [recipe for stage in presets for recipe in stage.of(data.target.kind, data.columns)]
+    of_stages = [stage.recipes_for(data.target.kind, data.columns) for stage in presets]
+    return [recipe for recipes in of_stages for recipe in recipes]
 
 
 def fit(data: FitRows, options: TrainingOptions) -> BlendResult:
@@ -251,7 +252,7 @@ def _stage(
     table, target = data.table, data.target
     division = beside.division if beside else Splits.of(data, preset, options.rng)
     options = replace(options, preset=preset)
-    recipes = preset.of(target.kind, data.columns)
+    recipes = preset.recipes_for(target.kind, data.columns)
     division.notes.extend(preset.left_out(target.kind, data.columns))
     n, size, rows = len(table), len(division.learn), max(map(len, division.learn))
     width = functools.partial(width_of, data.columns, len(with_missing(data.columns, table)))

@@ -181,7 +181,7 @@ def stages_of(
     preset: Preset, kind: str, columns: Columns
 ) -> list[tuple[Preset, tuple[Recipe, ...]]]:
     """Return the stages of a preset at their longest, each with its recipes."""
-    recipes = preset.of(kind, columns)
+    recipes = preset.recipes_for(kind, columns)
     if not preset.trial_folds:
         return [(preset, recipes)]
     return [(preset.trial, recipes), (preset.longer(recipes), recipes)]

@@ -217,7 +217,7 @@ def untrained(
     return networks
 
 
-def together(networks: Sequence[Network]) -> Ensemble:
+def ensemble_of(networks: Sequence[Network]) -> Ensemble:
     """Return an ensemble that trains networks."""
     return Ensemble(map(model_of, networks))
 
@@ -251,7 +251,7 @@ def seconds_of_epoch(
     batch, rng = batch_of(rows), np.random.default_rng(0)
     tried_rows = min(BATCHES * batch, rows, len(target.y))
     tried_members = min(members, n_threads or default_threads())
-    history = together(untrained(recipe, width, target, rng, tried_members)).fit(
+    history = ensemble_of(untrained(recipe, width, target, rng, tried_members)).fit(
         rng.normal(size=(tried_rows, width)).astype(np.float32),
         target.encode(target.scale([np.arange(tried_rows)], None), 0)[:tried_rows],
         epochs=TRIALS,
@@ -287,7 +287,7 @@ class Learners:
             for network in networks:
                 monotone.constrain(network, directions, target.directions)
         self.members = Members(networks, encoding, scale, target)
-        self.ensemble = together(networks)
+        self.ensemble = ensemble_of(networks)
 
     def fit(self, epochs: int, callbacks: Sequence[Any], **schedule: Any) -> None:
         """Train members; dropout and decay fall during the steps of the rate."""

@@ -154,7 +154,7 @@ class Preset:
         cycles = MOST_CYCLES + (len(recipes) > 1)
         return replace(self.longer(recipes[:1]), cycles=cycles, first_cycle=cycles)
 
-    def of(self, kind: str, columns: Columns) -> tuple[Recipe, ...]:
+    def recipes_for(self, kind: str, columns: Columns) -> tuple[Recipe, ...]:
         """Return the recipes for "classes" or "numbers", with what these columns can have."""
         numbers, few = columns.n_numbers, _least_units(columns)
         most = MOST_PIECES // numbers if numbers else 0
