@@ -317,7 +317,12 @@ def trained(
         n,
         read.rows.columns,
         read.rows.feature_names,
-        replace(result, out_of_fold=nothing, division=replace(result.division, learn=[], out=[])),
+        replace(
+            result,
+            out_of_fold=nothing,
+            ahead=None,
+            division=replace(result.division, learn=[], out=[]),
+        ),
         read.data.table.take(scored.rows[sample]),
         scored.target.y[sample],
         np.ones(len(sample)) if scored.weights is None else scored.weights[sample],

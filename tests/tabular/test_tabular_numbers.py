@@ -151,8 +151,32 @@ def test_rows_of_a_group_count_by_how_alike_they_are():
     assert effective(RNG.normal(size=2000)) > 1700
     assert effective(np.repeat(z, 4), np.tile([1.0, 2, 3, 4], 500)) == pytest.approx(500)
     assert effective(np.zeros(2000)) == 2000
-    model = regressor().fit(X, Y, groups=np.arange(N) // 2)
+    pairs = np.arange(N) // 2
+    model = regressor().fit(X, Y + 3 * RNG.normal(size=N)[pairs], groups=pairs)
     assert fitted_of(model).calibration.residuals[0].w.sum() < N
+
+
+@pytest.mark.parametrize(("alike", "most"), [(0.1, 0.915), (0.5, 0.935), (0.9, 0.955)])
+def test_intervals_for_new_groups_hold_what_they_promise_and_little_more(alike, most):
+    """Of 12 groups of 20 rows, which share a part of the noise."""
+    rng, groups, held = np.random.default_rng(0), np.repeat(np.arange(12), 20), []
+    for _ in range(300):
+        noise = np.sqrt(1 - alike) * rng.normal(size=240)
+        noise += np.sqrt(alike) * rng.normal(size=12)[groups]
+        found = residuals_of(noise, np.zeros(240), deviation=np.ones(240), groups=groups)
+        held.append(norm.cdf(found.quantile(0.95)) - norm.cdf(found.quantile(0.05)))
+    assert 0.9 <= np.mean(held) <= most
+
+
+def test_residuals_of_both_signs_are_symmetric_and_as_few_as_before():
+    skewed = RNG.exponential(size=300)
+    found = residuals_of(skewed, np.zeros(300), RNG.uniform(1, 2, 300), np.ones(300), most=200)
+    assert len(found.z) == 200
+    np.testing.assert_allclose(found.z, -found.z[::-1], atol=1e-12)
+    assert found.quantile(0.9) == pytest.approx(-found.quantile(0.1))
+    assert found.w.sum() == pytest.approx(200)
+    inside = np.abs(skewed) <= found.quantile(0.95)
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.02)
 
 
 # ------------------------------------------------------------ epochs, and what is said of them
@@ -482,10 +506,11 @@ def test_effective_rows_of_groups_are_those_of_correlated_errors(alike, weighted
     pairs = np.outer(w, w)[share].sum()
     products = np.outer(w * errors, w * errors)[share].sum()
     correlation = np.clip(products / pairs / np.average(errors**2, weights=w), 0, 1)
-    expected = w.sum() ** 2 / (np.sum(w**2) + correlation * pairs)
+    of_mean = w.sum() ** 2 / (np.sum(w**2) + correlation * pairs)
+    alone = w.sum() ** 2 / np.sum(w**2)
     found = effective_rows(errors, w, groups)
-    assert found == pytest.approx(expected)
-    assert effective_rows(errors, w, None) == pytest.approx(w.sum() ** 2 / np.sum(w**2))
+    assert found == pytest.approx(min((2 - correlation) * of_mean, alone))
+    assert effective_rows(errors, w, None) == pytest.approx(alone)
     assert alike == 0 or found < 60
 
 

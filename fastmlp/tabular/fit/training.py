@@ -159,15 +159,19 @@ def calibrated(
     target, times, baseline = scored.target, scored.times, scored.baseline
     constant = baseline.score(target, scored.cost_weights)
     lines = {"baseline": f"{target.metric} {constant:.4g}, of always predicting {baseline.title}"}
-    of_fit = scored
+    held_out, of_fit, most = scored, scored, None
     if times is not None:
-        recent, of_periods = periods.recency(times, scored.weights), periods.periods_of(times)
-        of_fit = scored._replace(weights=recent, groups=of_periods)
-    weights, groups = of_fit.weights, of_fit.groups
-    if (shifts := target.shifts(result.out_of_fold, weights, groups)) is not None:
+        recent = periods.recency(times, scored.weights)
+        of_fit = scored._replace(weights=recent, groups=periods.periods_of(times))
+        held_out = of_fit
+        if (ahead := result.ahead) is not None:
+            held_out = of_fit.take(ahead.places)._replace(weights=ahead.even(recent))
+            most = ahead.most
+    weights, groups = held_out.weights, held_out.groups
+    if (shifts := held_out.target.shifts(result.calibrating, weights, groups)) is not None:
         result = result.shifted(shifts)
-    calibration = target.calibration(
-        result.out_of_fold, weights, groups, result.share_of_all, keeps_order
+    calibration = held_out.target.calibration(
+        result.calibrating, weights, groups, result.share_of_all, keeps_order, most
     )
     predictions, more = calibration.scored(result.out_of_fold), {}
     if (d2 := baseline.d2_score(target, predictions, scored.cost_weights)) is not None:
@@ -175,7 +179,7 @@ def calibrated(
     for name, text in calibration.facts.items():
         loss = mean_cost(target, predictions, of_fit.cost_weights)
         more[name] = f"{text}, with it {target.metric} {loss:.4g}"
-    more |= target.facts(predictions, weights)
+    more |= target.facts(predictions, of_fit.weights)
     if times is not None:
         more["by time"] = periods.scores_of(scored, predictions)
     if not baseline.is_beaten(target, predictions, scored.cost_weights):

@@ -87,11 +87,17 @@ def residuals_of(
     shrink: float = 1.0,  # ratio of residuals of all members to those that hold a row out
     groups: Array | None = None,  # then new rows belong to a new one
     keeps_order: bool = False,  # whether quantiles from 0.5 to 99.5 % rise with the prediction
+    most: int | None = None,  # then residuals have both signs, and so many are kept
 ) -> Residuals:
     """Return the distribution of the residuals of out-of-fold predictions of one output."""
     w = np.ones(len(y)) if weights is None else weights
     residual = (y - prediction) * shrink
     n = effective_rows(residual, w, groups)
+    if most is not None:
+        n = min(2 * n, most)  # a row with either sign
+        residual = np.concatenate([residual, -residual])
+        prediction, w = np.tile(prediction, 2), np.tile(w, 2)
+        deviation = None if deviation is None else np.tile(deviation, 2)
     w = w * (n / w.sum())
     trust, smallest = n / (n + PRIOR_ROWS), np.finfo(float).tiny
 
@@ -100,6 +106,8 @@ def residuals_of(
         z = residual / np.maximum(_local(prediction, deviation, places, sizes, trust), smallest)
         order = np.argsort(z)
         z, in_order = z[order], w[order]
+        if most is not None:
+            z, in_order = _fewer(z, in_order, most)
         thinned = slice(None, None, max(1, len(z) // MAX_TAIL_ROWS))
         freedom, spread = student(z[thinned], in_order[thinned])
         rms = float(np.sqrt(np.average(z**2, weights=in_order)))
@@ -123,6 +131,16 @@ def with_measured_sizes(
     w = np.ones(len(prediction)) if weights is None else weights
     places, sizes = _sizes(predicted**residuals.trust, prediction, w)
     return replace(residuals, places=places, sizes=sizes)
+
+
+def _fewer(z: Array, w: Array, most: int) -> tuple[Array, Array]:
+    """Return means of neighbours in order, at most so many, and the sums of their weights."""
+    count = min(most, len(z))
+    begins = np.arange(count) * len(z) // count
+    weights = np.add.reduceat(w, begins)
+    plain = np.add.reduceat(z, begins) / np.diff(begins, append=len(z))  # where all weights are 0
+    sums = np.add.reduceat(w * z, begins)
+    return np.divide(sums, weights, out=plain, where=weights > 0), weights
 
 
 def _local(
@@ -165,15 +183,20 @@ def offsets_of(residuals: Sequence[Residuals], levels: Sequence[float] | Array) 
 
 
 def effective_rows(residual: Array, w: Array, groups: Array | None) -> float:
-    """Return the number of independent rows of equal weight (Kish 1965); groups correlate."""
+    """Return the number of independent rows of equal weight (Kish 1965); groups correlate.
+
+    A quantile leaves room for one row beyond it. Of a new group, whose rows spread around it as far
+    as they are not alike, only a part lies there, so that as many more rows count.
+    """
     alone = np.sum(w**2)
+    of_rows = float(w.sum() ** 2 / alone)
     if groups is None:
-        return float(w.sum() ** 2 / alone)
+        return of_rows
     pairs = np.sum(np.bincount(groups, w) ** 2) - alone
     products = np.sum(np.bincount(groups, w * residual) ** 2) - np.sum((w * residual) ** 2)
     square = np.average(residual**2, weights=w)
-    alike = products / (pairs * square) if pairs * square > 0 else 0.0
-    return float(w.sum() ** 2 / (alone + np.clip(alike, 0.0, 1.0) * pairs))
+    alike = np.clip(products / (pairs * square) if pairs * square > 0 else 0.0, 0.0, 1.0)
+    return min(float((2 - alike) * w.sum() ** 2 / (alone + alike * pairs)), of_rows)
 
 
 def _sizes(residual: Array, prediction: Array, w: Array) -> tuple[Array, Array]:

@@ -3,13 +3,15 @@
 Intervals for later rows are those of conformal prediction without exchangeability: recent residuals
 weigh more, so that coverage is lost only as far as the distribution has changed between them and
 new rows (Barber, Candes, Ramdas and Tibshirani 2023, "Conformal prediction beyond
-exchangeability"). Rows of one period err alike, and count as a group.
+exchangeability"). Rows of one period err alike, and count as a group. Errors grow with the time
+since the last row that was learned, so each fold predicts all rows after its own, and all distances
+count alike; which way a level will drift is not known, so residuals have both signs.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,8 +20,8 @@ from fastmlp.tabular.table.forms import DATES
 from fastmlp.tabular.table.frames import is_frame
 
 # Periods of the later rows in the calibration, fewer of which make intervals wider, and the weight
-# of the first row, where that of the last is 1: chosen on the series of benchmarks/later_rows.py.
-PERIODS, OLDEST = 16, 0.1
+# of the first row, where that of the last is 1: see decision 43.
+PERIODS, OLDEST = 8, 0.1
 SHOWN_PERIODS = 8  # reports show at most these
 
 
@@ -93,6 +95,20 @@ def recency(times: Array, weights: Array | None) -> Array:
     """Return the weights of later rows in the calibration, which grow with time."""
     places = np.searchsorted(np.sort(times), times, side="right") / len(times)
     return OLDEST ** (1 - places) * (1.0 if weights is None else weights)
+
+
+class Ahead(NamedTuple):
+    """Predictions of all rows after those that a fold has learned; rows stand in several folds."""
+
+    places: RowIndex  # of the rows, among those that are scored
+    distances: RowIndex  # number of folds from the last row that was learned, from 0
+    predictions: Array
+    most: int  # number of residuals that are kept: that of the rows of the fit
+
+    def even(self, weights: Array) -> Array:
+        """Return weights of these rows from those of scored ones, of all distances the same sum."""
+        taken = weights[self.places]
+        return np.asarray(taken / np.bincount(self.distances, taken)[self.distances])
 
 
 def earlier_constants(target: Any, weights: Array | None, times: Array, rows: RowIndex) -> Array:

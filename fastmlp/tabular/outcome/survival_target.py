@@ -188,6 +188,7 @@ class SurvivalTarget(MultiLabelTarget):
         groups: Array | None,
         share: float,
         keeps_order: bool,
+        most: int | None = None,
     ) -> HazardCalibration:
         """Return the temperature of out-of-fold hazards."""
         fitted = temperature.fitted(outputs, self.labels(), weights)

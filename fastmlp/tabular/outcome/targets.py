@@ -355,10 +355,12 @@ class NumericTarget:
         groups: Array | None,
         share: float,
         keeps_order: bool,
+        most: int | None = None,
     ) -> NumberCalibration:
         """Return the distribution of the residuals of out-of-fold predictions.
 
-        ``share`` is the cost of all members over that of those that hold a row out.
+        ``share`` is the cost of all members over that of those that hold a row out. With ``most``,
+        residuals have both signs, and so many are kept.
         """
         m = self.outputs
         shrink = max(float(np.sqrt(share)), SMALLEST_SHRINK) if self.row.is_square else 1.0
@@ -368,9 +370,7 @@ class NumericTarget:
         for k in np.flatnonzero(missing.any(axis=0)):
             w[k] = np.where(missing[:, k], 0.0, 1.0 if weights is None else weights)
         residuals = [
-            residuals_of(
-                y[:, k], outputs[:, k], w[k], sizes[k], shrink, groups, keeps_order=keeps_order
-            )
+            residuals_of(y[:, k], outputs[:, k], w[k], sizes[k], shrink, groups, keeps_order, most)
             for k in range(m)
         ]
         present = self.y[~missing]
@@ -677,6 +677,7 @@ class ClassTarget:
         groups: Array | None,
         share: float,
         keeps_order: bool,
+        most: int | None = None,
     ) -> LabelCalibration:
         """Return the temperature of out-of-fold probabilities."""
         fitted = temperature.fitted(outputs, self.y, weights)

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.tabular.outcome.periods import Ahead
 from fastmlp.tabular.recipe import linear, members
 from fastmlp.tabular.recipe.epoch_selection import (
     LIMIT_REACHED,
     LITTLE_GAIN,
     NOISY,
+    OutOfFold,
     calibrated_costs,
     is_nearly_exact,
     mean_cost,
@@ -101,11 +103,17 @@ class BlendResult:
     notes: list[str]  # deviations from the preset
     stage_log: list[str] = field(default_factory=list)  # a text per stage
     stopped: str = ""  # the reason if the user ended the fit early
+    ahead: Ahead | None = None  # what calibrates a fit of numbers with times
 
     @property
     def share_of_all(self) -> float:
         """The cost of all members over that of those that hold a row out, else 1."""
         return max(self.all, 0.0) / self.together if self.together > 0 else 1.0
+
+    @property
+    def calibrating(self) -> Array:
+        """The predictions that calibrate the fit."""
+        return self.out_of_fold if self.ahead is None else self.ahead.predictions
 
     def shifted(self, shifts: Array) -> BlendResult:
         """Return a result whose predictions, one for each level, are shifted."""
@@ -113,8 +121,10 @@ class BlendResult:
         for group in self.blend.groups:
             assert group.scale is not None
             groups.append(replace(group, scale=group.scale.shifted(shifts)))
-        blend = replace(self.blend, groups=groups)
-        return replace(self, blend=blend, out_of_fold=self.out_of_fold + shifts)
+        blend, ahead = replace(self.blend, groups=groups), self.ahead
+        if ahead is not None:
+            ahead = ahead._replace(predictions=ahead.predictions + shifts)
+        return replace(self, blend=blend, out_of_fold=self.out_of_fold + shifts, ahead=ahead)
 
 
 def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
@@ -145,6 +155,24 @@ def _with_linear_part(result: BlendResult, data: FitRows, options: TrainingOptio
     return replace(blended, notes=result.notes, stage_log=result.stage_log, stopped=result.stopped)
 
 
+def predicted_ahead(result: BlendResult, data: FitRows) -> Ahead | None:
+    """Return the predictions of all later rows by the members of each fold; None of classes."""
+    if data.target.kind == "classes":
+        return None
+    out = result.division.out
+    folds = len({id(rows) for rows in out})
+    parts = []
+    for first in range(folds):
+        rows = np.concatenate(out[first:folds])
+        distances = np.repeat(np.arange(folds - first), [*map(len, out[first:folds])])
+        members, table = range(first, len(out), folds), data.table.take(rows)
+        predictions = np.stack([result.blend.of_division(k, table) for k in members])
+        joint = OutOfFold(predictions).joint(data.target)
+        parts.append((data.scored.places(rows), distances, joint))
+    places, distances, predictions = map(np.concatenate, zip(*parts, strict=True))
+    return Ahead(places, distances, predictions, len(data.table))
+
+
 def _trained_again(result: BlendResult, data: FitRows, options: TrainingOptions) -> BlendResult:
     """Train the networks of a blend again on all rows, unless the time or the user ends that."""
     count, n, why = len(result.division.learn), len(data.table), result.stopped
@@ -157,6 +185,7 @@ def _trained_again(result: BlendResult, data: FitRows, options: TrainingOptions)
         why = LIMIT_REACHED
     again: list[TrainingResult] = []
     try:
+        result = replace(result, ahead=predicted_ahead(result, data))
         for k, trained in enumerate(result.trained if not why else ()):
             progress.begin(k)
             if isinstance(trained.recipe, LinearPart):
