@@ -50,6 +50,9 @@ def main(site: str) -> None:
         page.goto(f"{site}/playground.html#scene=xor")
         page.get_by_role("button", name="Run").first.click()
         page.wait_for_timeout(1000 * SECONDS)
+        page.locator("main").evaluate(
+            "main => main.scrollIntoView()"
+        )  # the scenes would be cut off
         keep(page, "playground.png")
         browser.close()
 

@@ -32,6 +32,8 @@ CALLS = [
     (lambda: NET.fit(X, Y, lr=0.1), "pass optimizer=fastmlp.Adam(learning_rate=...)$"),
     (lambda: NET.fit(X, Y, eval_set=[(X, Y)]), "'eval_set': pass validation_data=(X, y)$"),
     (lambda: NET.fit(X, Y, early_stopping=True), "pass callbacks=[fastmlp.EarlyStopping(...)]$"),
+    (lambda: NET.fit(X, target=Y), "'target': pass y=...$"),
+    (lambda: NET.fit(data=X, label=Y), "'data': pass X=...$"),
     (lambda: NET.fit(X, Y, seed=0), "MLP.fit() got .* 'seed': pass rng=... to MLP$"),
     (lambda: NET.fit(X, Y, class_weight="balanced"), "pass sample_weight=weights_of_classes[y]$"),
     (lambda: NET.fit(X, Y, device="cuda"), "'device': pass n_threads=... of CPUs$"),

@@ -194,6 +194,7 @@ def test_unknown_derivatives_and_those_of_no_weight_change_nothing(mlp):
         assert_all_close(state(net), state(nets[0]), "fit", "float64")
 
 
+@pytest.mark.filterwarnings("ignore:some members have the same weights")
 def test_every_door_gives_the_same_network(mlp):
     x, y, dy = rows(100)
     dy[7, 0], y[9] = np.nan, np.nan

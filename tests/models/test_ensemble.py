@@ -1,6 +1,7 @@
 """Ensembles: every member as if it were alone, and all of them as one."""
 
 import copy
+import warnings
 
 import cases
 import numpy as np
@@ -122,6 +123,7 @@ def test_predictions_are_those_of_the_mixture(mlp, case):
     assert loss == pytest.approx(np.average(values, weights=WEIGHTS[0]), rel=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:some members have the same weights")
 @pytest.mark.parametrize("dtype", cases.DTYPES)
 @pytest.mark.parametrize("mlp", [fastmlp.MLP, reference.MLP])
 @pytest.mark.parametrize("case", cases.LOSSES, ids=str)
@@ -153,6 +155,19 @@ def test_the_loss_of_confident_members_that_disagree_is_exact():
     assert ensemble.evaluate(x, [[0.0]]) == pytest.approx(np.log(3), rel=1e-12)
     nets[1].weights = [np.array([[1000.0]])]  # the least sure one has nearly all of what is left
     assert ensemble.evaluate(x, [[0.0]]) == pytest.approx(800 + np.log(3), rel=1e-12)
+
+
+def test_members_that_are_alike_are_warned_of():
+    x, y = np.linspace(-1, 1, 20)[:, np.newaxis], np.ones(20)
+    alike = fastmlp.Ensemble([fastmlp.MLP([1, 3, 1], rng=0) for _ in range(3)])
+    with pytest.warns(UserWarning, match=r"spread says nothing: make each with its own seed"):
+        alike.fit(x, y, epochs=1)
+    assert np.ptp(alike.member_predictions(x), axis=0).max() == 0
+    others = np.array_split(np.arange(20), 3)  # the same first weights, and rows of their own
+    apart = fastmlp.Ensemble([fastmlp.MLP([1, 3, 1], rng=0) for _ in range(3)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        apart.fit(x, y, epochs=1, rows=others)
 
 
 def test_one_best_epoch_is_chosen_for_all():

@@ -217,6 +217,8 @@ def test_a_name_of_no_column_is_answered_by_the_nearest_one():
         regressor().fit(frame, "total amount")
     with pytest.raises(TypeError, match="or one of the names Total Amount, x$"):
         regressor().fit(frame, "price")
+    with pytest.raises(ValueError, match=r"time is 'total amount' but .* mean 'Total Amount'\?$"):
+        regressor().fit(frame, Y, time="total amount")
 
 
 @pytest.mark.parametrize("y", [["9.50 EUR"] * N, ["2026-12-31"] * N])

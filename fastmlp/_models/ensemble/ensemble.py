@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastmlp._core.history import History
 from fastmlp._core.intervals import check_count, check_flag
 from fastmlp._core.keywords import ATTRIBUTES, SYNONYMS, with_argument_hints
+from fastmlp._core.user_warnings import warn
 from fastmlp._engine import linked
 from fastmlp._engine.explainable import Explainable
 from fastmlp._engine.exportable import Exportable
@@ -115,7 +116,7 @@ class Ensemble(Exportable, Explainable):
                     "the same layers, activations, loss, dtype and other options"
                 )
         if len(set(map(id, self._members))) < len(self._members):
-            raise ValueError("one MLP is in members twice: use copy.deepcopy, or another seed")
+            raise ValueError(f"one MLP is in members twice: make each anew, for example {LIST}")
         self._network = Networks(networks)
 
     @property
@@ -299,7 +300,13 @@ class Ensemble(Exportable, Explainable):
                 options=checked,
                 is_joint=True,
             )
-            return fit.run(Trainer)
+            history = fit.run(Trainer)
+        if len({member.weights[0].tobytes() for member in self._members}) < len(self._members):
+            warn(
+                "some members have the same weights, so that their spread says nothing: make each "
+                f"with its own seed, for example {LIST}"
+            )
+        return history
 
     def partial_fit(
         self,

@@ -361,6 +361,17 @@ def _has_column(X: Any, name: Any) -> bool:
     return is_frame(X) and name in list(X.columns)
 
 
+def _names(X: Any) -> list[str]:
+    """Return the names of the columns of a frame, as text; none of another table."""
+    return [str(name) for name in X.columns] if is_frame(X) else []
+
+
+def _meant(X: Any, name: Any) -> str | None:
+    """Ask for the name of a column of which another one may be a typing error."""
+    close = near(str(name), _names(X))
+    return close and f"did you mean {close!r}?"
+
+
 def with_target(X: Any, y: Any, role: str = "y", **of_rows: Any) -> tuple[Any, Any]:
     """Return a table and its targets; a name is that of the column of a frame that has them.
 
@@ -378,13 +389,10 @@ def with_target(X: Any, y: Any, role: str = "y", **of_rows: Any) -> tuple[Any, A
         return X, y
     X = gathered(X)
     if not _has_column(X, y):
-        names = [str(name) for name in X.columns] if is_frame(X) else []
-        close, known = near(str(y), names), ", ".join(names[:20])
-        remedy = f"did you mean {close!r}?" if close else "pass an array of targets"
-        others = f", or one of the names {known}" if names and not close else ""
+        names = f", or one of the names {', '.join(_names(X)[:20])}" if is_frame(X) else ""
         raise TypeError(
             f"{role} is {y!r} but one target for each row of X, or the name of a column of a frame "
-            f"is expected: {remedy}{others}"
+            f"is expected: {_meant(X, y) or f'pass an array of targets{names}'}"
         )
     return X[[column for column in X.columns if column != y]], X[y]
 
@@ -401,7 +409,8 @@ def column_of(X: Any, values: Any, role: str) -> Any:
         return values
     if not _has_column(X, values):
         raise ValueError(
-            f"{role} is {values!r} but X has no column of that name: pass a value for each row"
+            f"{role} is {values!r} but X has no column of that name: "
+            f"{_meant(X, values) or 'pass a value for each row'}"
         )
     return X[values]
 
