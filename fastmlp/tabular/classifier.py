@@ -94,6 +94,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         validation: Literal["choose"] | None = None,
         categorical_features: Any = "from_dtype",
         monotone: Any = None,
+        select: bool = True,
         scoring: Any = None,
         time_limit: float | None = None,
         max_memory: float | str | None = None,

@@ -79,6 +79,10 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         Columns of numbers, by name or place from 0, in which predictions must not fall (1) or not
         rise (-1) while all other columns stay the same. Needs squared errors, or two classes: then
         it is the probability of the second.
+    select : bool, default=True
+        Whether columns that say nothing about the target are left out, if rows that did not choose
+        them are predicted better without; see ``left_out_``. The presets "default" and "best" look
+        for such columns unless ``recipes`` or ``epochs`` are passed; "fast" uses all columns.
     scoring : str, callable or None, default=None
         Score that selects the epoch, on out-of-fold predictions: the loss by default, or any scorer
         of scikit-learn.
@@ -115,6 +119,9 @@ class BaseTabMLP(Pictures, Explainable, Validated):
     rows_ : array of int64, or None
         Rows of the fit, in ascending order, if ``time_limit`` or ``max_memory`` allowed only a
         sample; results of the fit, such as ``oof_prediction_``, are those of these rows.
+    left_out_ : dict of str to str
+        Columns that the fit does not use, with the reasons: they are constant, repeat another, or
+        say nothing about the target, see ``select``.
     history_ : fastmlp.History
         History of the members' mean loss.
     n_features_in_, n_outputs_ : int
@@ -316,6 +323,11 @@ class BaseTabMLP(Pictures, Explainable, Validated):
     def rows_(self) -> RowIndex | None:
         """Rows of the fit if it used a sample, or None."""
         return self._state().out_of_fold.sampled
+
+    @property
+    def left_out_(self) -> dict[str, str]:
+        """Columns that the fit does not use, with the reasons."""
+        return dict(self._state().columns.left_out)
 
     @property
     def history_(self) -> History:

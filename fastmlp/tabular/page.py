@@ -403,7 +403,7 @@ def sections(
         f"this page measures.{WEIGHTED * is_weighted}"
     )
     facts = [("networks: share, number, layers", member) for member in report.members]
-    facts += [(f"left out: {name}", why) for name, why in report.left_out.items()]
+    facts += [(f"left out: {names}", why) for names, why in report.left_out_together()]
     facts += [*report.more.items(), *(("note", note) for note in dict.fromkeys(report.notes))]
     yield "What was done", text, table(facts)
     if fitted.facts.curve:

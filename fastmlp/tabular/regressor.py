@@ -119,6 +119,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         validation: Literal["choose"] | None = None,
         categorical_features: Any = "from_dtype",
         monotone: Any = None,
+        select: bool = True,
         scoring: Any = None,
         time_limit: float | None = None,
         max_memory: float | str | None = None,

@@ -63,16 +63,13 @@ def test_a_gain_is_real_if_it_exceeds_its_noise_and_two_percent(gain, noise, is_
     assert not epoch_selection.is_gain(before, before, weights)
 
 
-@pytest.mark.parametrize(("level", "ends"), [(0.02, False), (0.1, True)])
-def test_gains_of_nearly_exact_relations_may_be_nearer_to_their_noise(level, ends):
-    """They hang on few rows: of costs of 2 % of the baseline's one standard error has to do."""
-    after = np.full(400, level)
-    before = after + level * (0.15 + 2 * np.tile([1.0, -1.0], 200))  # a standard error is 0.1
+def selector(before, after, level, preset, cycle):
+    """Return the decision at the end of a cycle, from the costs of rows at its begin and end."""
     target = SimpleNamespace(least_costs=np.zeros(400), costs=lambda predictions: np.ones(400))
     baseline = Baseline("", np.ones(1))
     scored = SimpleNamespace(target=target, cost_weights=None, baseline=baseline)
     learners = SimpleNamespace(
-        options=SimpleNamespace(preset=STAGED), data=SimpleNamespace(scored=scored)
+        options=SimpleNamespace(preset=preset), data=SimpleNamespace(scored=scored)
     )
     fit = SimpleNamespace(
         curve=[(9, 0.0, level, level)],
@@ -84,8 +81,28 @@ def test_gains_of_nearly_exact_relations_may_be_nearer_to_their_noise(level, end
         best=level,
         _before=(np.inf, before),
         _costs=lambda: after,
+        _cycle=cycle - 1,
+        _decisive=range(2, preset.cycles),
     )
-    assert bool(epoch_selection.BestEpochSelector._reason(fit)) == ends
+    return lambda: epoch_selection.BestEpochSelector._reason(fit)
+
+
+@pytest.mark.parametrize(("level", "ends"), [(0.02, False), (0.1, True)])
+def test_gains_of_nearly_exact_relations_may_be_nearer_to_their_noise(level, ends):
+    """They hang on few rows: of costs of 2 % of the baseline's one standard error has to do."""
+    after = np.full(400, level)
+    before = after + level * (0.15 + 2 * np.tile([1.0, -1.0], 200))  # a standard error is 0.1
+    assert bool(selector(before, after, level, STAGED, cycle=3)()) == ends
+
+
+@pytest.mark.parametrize(("cycle", "least"), [(3, 0.02), (4, 0.05), (5, 0.12)])
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_longer_cycles_have_to_gain_more(cycle, least, factor):
+    """The next cycle takes twice the time of this one, and gains less."""
+    before, after = np.full(400, 1 + factor * least), np.ones(400)
+    preset = STAGED.longer(STAGED.recipes)
+    fit = selector(before, after, level=1.0, preset=preset, cycle=cycle)
+    assert fit() == ("" if factor > 1 else epoch_selection.LITTLE_GAIN)
 
 
 CHANGES = {  # of the costs of 100 rows from the first stage to the second
@@ -247,6 +264,20 @@ def test_all_recipes_of_the_user_are_trained(monkeypatch):
 def test_where_there_is_a_relation_all_recipes_are_tried(monkeypatch):
     _, trained = in_stages(monkeypatch, SMOOTH, MORE)
     assert [(bins, size) for bins, size, _, _ in trained[:3]] == [(4, 6), (0, 6), (2, 6)]
+
+
+@pytest.mark.parametrize(
+    ("shares", "longer"), [([1 / 3] * 3, 2), ([0.5, 0.3, 0.2], 2), ([0.6, 0.2, 0.2], 1)]
+)
+def test_the_two_recipes_with_the_largest_weights_are_trained_longer(monkeypatch, shares, longer):
+    """A third one takes as long as each of them, for less."""
+    monkeypatch.setattr(
+        blend,
+        "greedy",
+        lambda predictions, cost: np.array(shares[: len(predictions)]) / len(predictions),
+    )
+    _, trained = in_stages(monkeypatch, SMOOTH, MORE)
+    assert [size for _, size, _, _ in trained] == [6] * 3 + [12] * longer
 
 
 def test_a_second_stage_is_timed_by_the_first_and_not_by_a_trial(monkeypatch):

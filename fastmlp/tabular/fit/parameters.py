@@ -22,6 +22,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "validation": [StrOptions({"choose"}), None],
     "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
     "monotone": [dict, None],
+    "select": ["boolean"],
     "scoring": [str, callable, None],
     "time_limit": [Interval(Real, 0, None, closed="neither"), None],
     "max_memory": [Interval(Real, 0, None, closed="neither"), str, None],

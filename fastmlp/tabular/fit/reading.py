@@ -138,6 +138,18 @@ class Reading:
     data: FitRows  # those rows
     validation: tuple[Table, Target] | None  # rows that only score; see `other_rows`
 
+    def without(self, reasons: Mapping[int, str]) -> Reading:
+        """Return the same rows without some columns, by their places, each with its reason."""
+        whole = self.rows.columns
+        columns = whole.only(set(whole.places).difference(reasons), reasons)
+        rows = self.rows._replace(columns=columns, table=columns.part(self.rows.table, whole))
+        data = replace(self.data.only(columns.places), columns=columns)
+        validation = self.validation
+        if validation is not None:
+            table, target = validation
+            validation = columns.part(table, whole), target
+        return replace(self, rows=rows, data=data, validation=validation)
+
 
 @dataclass(frozen=True)
 class Reader:

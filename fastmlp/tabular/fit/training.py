@@ -33,6 +33,7 @@ from fastmlp.tabular.recipe.folds import ScoredRows
 from fastmlp.tabular.recipe.members import INTERRUPTED, TrainingOptions
 from fastmlp.tabular.recipe.presets import PRESETS, adapted
 from fastmlp.tabular.recipe.progress import show_result
+from fastmlp.tabular.recipe.selection import select
 from fastmlp.tabular.table.columns import Array, Columns, Table
 
 
@@ -102,6 +103,9 @@ def train(
     reader = Reader(target_class, parameters, budget, np.random.default_rng([*seed, 1]))
     with timed(seconds, "reading"):
         read = reader.read(chunk, columns, X_val, y_val)
+    if parameters["select"] and columns is None and preset.selects:
+        with timed(seconds, "selection"):
+            read = _with_selection(read, deadline, n_threads, np.random.default_rng([*seed, 2]))
     data, plan = read.data, read.rows.plan
     recipes = blend.recipes_of(plan.preset, deadline is not None, data)
     warn_if_unsavable(data.columns, getattr(data.target, "classes", None), recipes)
@@ -112,6 +116,16 @@ def train(
         result = blend.fit(data, options)
         result.notes.extend(plan.notes)
     return Trained(budget, read, result, scorer, seconds)
+
+
+def _with_selection(
+    read: Reading, deadline: float | None, n_threads: int | None, rng: np.random.Generator
+) -> Reading:
+    """Return the rows of a fit without the columns that say nothing, and note them."""
+    options = TrainingOptions(read.rows.plan.preset, rng, deadline, n_threads=n_threads)
+    selection = select(read.data, options, rng)
+    read.rows.plan.notes.extend(selection.notes)
+    return read.without(selection.left_out) if selection.left_out else read
 
 
 def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: bool) -> FittedTable:

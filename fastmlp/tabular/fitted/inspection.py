@@ -129,17 +129,12 @@ def importance(
         if passes < 1:
             parts = [(predict, _sample(rows, passes, rng)) for predict, rows in parts]
             plain = cost(table)
-    for kind, places in (("numbers", columns.numbers), ("codes", columns.categories)):
-        values = getattr(table, kind)
-        for k, (_, column) in enumerate(places):
-            if verbose:
-                text = f"importance: column {len(increases) + 1} of {len(columns.used)}"
-                print(f"\r{text}", end="", file=sys.stderr, flush=True)
-            of_column = increases[column.name] = []
-            for _ in range(rounds):
-                shuffled = Table(table.numbers.copy(), table.codes.copy())
-                getattr(shuffled, kind)[:, k] = rng.permutation(values[:, k])
-                of_column.append(cost(columns.derive(shuffled)) - plain)
+    for k, name in enumerate(columns.used):
+        if verbose:
+            text = f"importance: column {k + 1} of {len(columns.used)}"
+            print(f"\r{text}", end="", file=sys.stderr, flush=True)
+        shuffled = (columns.permuted(table, k, rng) for _ in range(rounds))
+        increases[name] = [cost(one) - plain for one in shuffled]
     if verbose and increases:
         print(file=sys.stderr)
     costs = np.reshape([*increases.values()], (len(increases), rounds))

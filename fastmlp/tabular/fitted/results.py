@@ -20,6 +20,7 @@ from fastmlp.tabular.table.columns import Array
 
 # The line of a report whose fit has learned nothing.
 WARNING, NO_BETTER = "warning", "this model is no better than the baseline: do not use it"
+MOST_NAMES = 20  # of columns that are left out for the same reason, in one line
 NO_ROWS = (
     "{} needs the rows of the fit, which copies, pickles and files of an estimator do not have: "
     "read feature_importances_ before making them, or call importance(X, y)"
@@ -101,6 +102,13 @@ class Report:
         """
         return WARNING in self.more
 
+    def left_out_together(self) -> list[tuple[str, str]]:
+        """Return the names of the unused columns with the same reason, and the reason."""
+        names: dict[str, list[str]] = {}
+        for name, why in self.left_out.items():
+            names.setdefault(why, []).append(name)
+        return [(_listed(found), why) for why, found in names.items()]
+
     def lines(self) -> list[tuple[str, str]]:
         """Return the facts, each with its name; some have several lines."""
         kinds = ", ".join(f"{count} of {name}" for name, count in self.kinds.items() if count)
@@ -108,7 +116,7 @@ class Report:
         columns = f"{self.columns} column{'s' * (self.columns != 1)}"
         return [
             ("table", f"{self.rows:,} rows, {columns}: {kinds}"),
-            *(("left out", f"{name}: {why}") for name, why in self.left_out.items()),
+            *(("left out", f"{names}: {why}") for names, why in self.left_out_together()),
             *(("networks", text) for text in self.members),
             ("out of fold", f"{self.metric} {self.together:.4g}, of one network {self.alone:.4g}"),
             *self.more.items(),
@@ -151,6 +159,12 @@ class Report:
             from fastmlp.tabular.fitted.report import write_facts
 
             write_facts(path, self.lines())
+
+
+def _listed(names: list[str]) -> str:
+    """Return the first names, and how many others there are."""
+    others = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + f" and {others:,} others" * (others > 0)
 
 
 @contextmanager

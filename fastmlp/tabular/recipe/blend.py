@@ -37,6 +37,7 @@ from fastmlp.tabular.recipe.members import (
 from fastmlp.tabular.recipe.presets import (
     FORWARD_SHARE,
     LEAST_SHARE,
+    MOST_LONGER,
     TRIED_RECIPES,
     Preset,
     Recipe,
@@ -236,7 +237,7 @@ def _in_stages(data: FitRows, preset: Preset, stage: Callable[..., BlendResult])
     (largest, strongest), *_ = able
     chosen = [
         group.recipe for weight, group in able if weight >= LEAST_SHARE * largest and not group.why
-    ]
+    ][:MOST_LONGER]
     if trial.stopped or not chosen:
         text = f"no further stage, because {trial.stopped or strongest.why}"
         return replace(trial, stage_log=[*trial.stage_log, text])

@@ -15,7 +15,7 @@ import numpy as np
 from fastmlp._core.history import State
 from fastmlp.tabular.recipe.presets import (
     EVALUATION_SHARE,
-    LEAST_GAIN,
+    LEAST_GAINS,
     MAX_EVALUATIONS,
     NEARLY_EXACT,
     NOISE,
@@ -108,11 +108,11 @@ def is_gain(
     weights: Array | None,
     *,
     noise: float = NOISE,
-    least: float = LEAST_GAIN,
+    least: float = LEAST_GAINS[0],
 ) -> bool:
     """Whether costs of rows have fallen by more than the noise, and a share of what is left.
 
-    See `presets.NOISE`.
+    See `presets.NOISE`; ``least`` is that share.
     """
     gain = np.average(before - after, weights=weights)
     variance = np.average((before - after - gain) ** 2, weights=weights)
@@ -177,8 +177,8 @@ class BestEpochSelector:
         self._places, self._shape, self._held = places_of(data.scored, self.out)
         # The first cycle is too short for decisions, and the last ends the fit anyway.
         preset = options.preset
-        decisive = range(max(2, preset.first_cycle), preset.cycles)
-        self._ends = [cycle_end(cycle, preset.cycles) for cycle in decisive]
+        self._decisive = range(max(2, preset.first_cycle), preset.cycles)
+        self._ends = [cycle_end(cycle, preset.cycles) for cycle in self._decisive]
 
     @property
     def is_passive(self) -> bool:
@@ -224,7 +224,9 @@ class BestEpochSelector:
         if before is None or (self.scorer is not None and self.best < best):
             return ""
         noise = NOISE_OF_EXACT if is_nearly_exact(self.learners.data.scored, costs) else NOISE
-        return "" if is_gain(before, costs, self.weights, noise=noise) else LITTLE_GAIN
+        least = LEAST_GAINS[self._decisive[self._cycle - 1] - 3]
+        is_enough = is_gain(before, costs, self.weights, noise=noise, least=least)
+        return "" if is_enough else LITTLE_GAIN
 
     def _costs(self) -> Array:
         """Return the cost of each row in the best epoch, after calibration."""

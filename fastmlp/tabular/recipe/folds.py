@@ -6,7 +6,7 @@ import functools
 import itertools
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -96,6 +96,37 @@ class FitRows:
             earlier = periods.earlier_constants(self.target, self.weights.scores, self.times, rows)
             scored = scored._replace(earlier=earlier)
         return scored
+
+    def take(self, rows: RowIndex) -> FitRows:
+        """Return some of these rows, with folds of their own."""
+        weights, copies = self.weights, self.copies
+        training, scores, groups, times = (
+            None if part is None else part[rows]
+            for part in (weights.training, weights.scores, self.groups, self.times)
+        )
+        return replace(
+            self,
+            table=self.table.take(rows),
+            target=self.target.with_rows(self.target.y[rows]),
+            weights=weights._replace(training=training, scores=scores),
+            groups=groups,
+            copies=None if copies is None else np.unique(copies[rows], return_inverse=True)[1],
+            times=times,
+            folds=None,
+            total_rows=len(rows),
+        )
+
+    def only(self, places: Sequence[int]) -> FitRows:
+        """Return the same rows with some of the columns, by their places in the user's table."""
+        columns = self.columns.only(places)
+        signs = self.signs
+        if signs is not None:
+            of_place = dict(zip([place for place, _ in self.columns.numbers], signs, strict=False))
+            signs = np.zeros(columns.n_numbers)
+            for at, (place, _) in enumerate(columns.numbers):
+                signs[at] = of_place[place]
+        table = columns.part(self.table, self.columns)
+        return replace(self, columns=columns, table=table, signs=signs)
 
     def folds_in(self, count: int) -> Folds | None:
         """Return the user's folds, or ``count`` that go forward in time; None for random ones."""

@@ -135,6 +135,7 @@ class Preset:
     # Folds of the first of two stages, see `trial` and `longer`; 0 for one stage. With two, each
     # recipe ends with the first cycle that gains less than its noise.
     trial_folds: int = 0
+    selects: bool = False  # whether columns that say nothing are left out, see `selection`
 
     @property
     def trial(self) -> Preset:
@@ -202,7 +203,7 @@ class Preset:
 CAREFUL: dict[str, Any] = {"dropout": 0.15, "decay": 0.02}
 SHORT: dict[str, Any] = {"dropout": 0.3, "decay": 0.02, "share": 1 / 8}  # noisy data need it
 # For the first stage: narrow, and different from each other. Noisy tables train the first two
-# alone; classes of these need one hidden layer.
+# alone; for classes one of these has one hidden layer, which is enough for many of them.
 NARROW = {
     "numbers": (
         Recipe(16, 64, rate=2.0),
@@ -212,8 +213,8 @@ NARROW = {
     ),
     "classes": (
         Recipe(16, 64, depth=1, **CAREFUL),
-        Recipe(0, 64, depth=1, **CAREFUL),
         Recipe(16, 64, **CAREFUL),
+        Recipe(0, 64, depth=1, **CAREFUL),
         Recipe(16, 64, embedding=64, **CAREFUL),
         Recipe(0, 64),
     ),
@@ -245,8 +246,8 @@ BEST = (
 
 PRESETS = {
     "fast": Preset(4, 2, 64, (Recipe(bins=8, width=64),)),
-    "default": Preset(8, 2, 256, (), NARROW, trial_folds=4),
-    "best": Preset(16, 2, 256, BEST, many_rows=(5_000, 50_000)),
+    "default": Preset(8, 2, 256, (), NARROW, trial_folds=4, selects=True),
+    "best": Preset(16, 2, 256, BEST, many_rows=(5_000, 50_000), selects=True),
 }
 
 REPLACED = ("recipes", "folds", "members", "epochs", "width")  # parameters that replace its parts
@@ -267,8 +268,9 @@ TIME_AFTER = {"numbers": 5.0, "classes": 10.0}
 
 ACTIVATION: dict[str, ActivationName] = {"classes": "selu", "numbers": "mish"}
 # With stages, a recipe continues if its last cycle reduced the cost by more than this multiple of
-# the standard error of the reduction, and by more than this share of the cost.
-NOISE, LEAST_GAIN = 2.0, 0.02
+# the standard error of the reduction, and by more than a share of the cost: of the third cycle, of
+# the fourth, and of the fifth. The next cycle takes twice the time, and gains less as a rule.
+NOISE, LEAST_GAINS = 2.0, (0.02, 0.05, 0.12)
 # Of a nearly exact relation, which explains more than this share, few rows have most of the costs,
 # so that gains are seen less clearly than they are real: one standard error has to do.
 NEARLY_EXACT, NOISE_OF_EXACT = 0.97, 1.0
@@ -282,8 +284,8 @@ MOST_CYCLES = 6
 # The trial of a preset with stages ends after so many recipes if more training helped none of them.
 TRIED_RECIPES = 2
 # Recipes take part in the second stage if their weight in the blend of the first stage is at least
-# this share of the largest.
-LEAST_SHARE = 1 / 3
+# this share of the largest, and no more than so many.
+LEAST_SHARE, MOST_LONGER = 1 / 2, 2
 BETA_2 = 0.95
 BIAS_RATE = 0.1
 SCALE_RATE = 6.0
@@ -305,14 +307,14 @@ def adapted(preset: Preset, parameters: Mapping[str, Any]) -> Preset:
         chosen = tuple(_recipe(k, options) for k, options in enumerate(recipes))
         if not chosen:
             raise ValueError("recipes is empty but at least one is expected: pass [{'bins': 8}]")
-        preset = replace(preset, recipes=chosen, first={}, trial_folds=0)
+        preset = replace(preset, recipes=chosen, first={}, trial_folds=0, selects=False)
     if width is not None:
         wide = {kind: _of_width(first, width) for kind, first in preset.first.items()}
         preset = replace(preset, recipes=_of_width(preset.recipes, width), first=wide)
     if isinstance(folds, Integral):
         preset = preset.with_folds(int(folds))
     if epochs is not None:
-        preset = replace(preset, epochs=epochs, scaled=False, trial_folds=0)
+        preset = replace(preset, epochs=epochs, scaled=False, trial_folds=0, selects=False)
     return preset if members is None else replace(preset, members=members)
 
 

@@ -222,14 +222,7 @@ def _used(columns: Columns, table: Table) -> tuple[Columns, Table]:
     used = Columns.used_of(((column, array) for (_, column), array in in_order), named=True)
     if not used.left_out and used.n_numbers == columns.n_numbers:
         return used, table
-    numbers, codes = (
-        [at for at, (k, _) in enumerate(old) if k in dict(new)]
-        for old, new in ((columns.numbers, used.numbers), (columns.categories, used.categories))
-    )
-    whole = used.empty(len(table))
-    whole.numbers[:, : len(numbers)] = table.numbers[:, numbers]
-    whole.codes[:] = table.codes[:, codes]
-    return used, used.derive(whole)
+    return used, used.part(table, columns)
 
 
 def _targets(source: ArrowBlocks, has_labels: bool, batch: Any, place: Place) -> Array:

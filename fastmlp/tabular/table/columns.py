@@ -10,7 +10,7 @@ import datetime
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from itertools import combinations
@@ -407,6 +407,44 @@ class Columns:
         except OverflowError:  # integers of Python
             return False
         return not np.isinf(numbers).any()
+
+    @property
+    def places(self) -> list[int]:
+        """The places of the used columns in the user's table: numbers, then categories."""
+        return [place for place, _ in self.numbers + self.categories]
+
+    def only(self, places: Iterable[int], reasons: Mapping[int, str] | None = None) -> Columns:
+        """Return some of these columns, by their places; the others are left out for a reason."""
+        kept = frozenset(places)
+        numbers, categories = (
+            tuple((place, column) for place, column in columns if place in kept)
+            for columns in (self.numbers, self.categories)
+        )
+        more = {self.names[place]: why for place, why in (reasons or {}).items()}
+        left_out = {**self.left_out, **more}
+        return replace(self, numbers=numbers, categories=categories, left_out=left_out)
+
+    def part(self, table: Table, columns: Columns) -> Table:
+        """Return a table of these columns from one of more columns."""
+        numbers, codes = (
+            [at for at, (place, _) in enumerate(old) if place in dict(new)]
+            for old, new in (
+                (columns.numbers, self.numbers),
+                (columns.categories, self.categories),
+            )
+        )
+        part = self.empty(len(table))
+        part.numbers[:, : len(numbers)] = table.numbers[:, numbers]
+        part.codes[:] = table.codes[:, codes]
+        return self.derive(part)
+
+    def permuted(self, table: Table, at: int, rng: np.random.Generator) -> Table:
+        """Return a table with the values of one column, by its place in `used`, permuted."""
+        order, n = rng.permutation(len(table)), len(self.numbers)
+        permuted = Table(table.numbers.copy(), table.codes.copy())
+        values, k = (permuted.numbers, at) if at < n else (permuted.codes, at - n)
+        values[:, k] = values[order, k]
+        return self.derive(permuted)
 
     def empty(self, n: int) -> Table:
         """Return a table of n rows to be filled."""

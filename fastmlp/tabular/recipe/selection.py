@@ -1,0 +1,226 @@
+"""Columns that say nothing about the target: found by quick fits, left out if that pays.
+
+Two thirds of the rows choose. Networks that are trained quickly on folds of them say which columns
+they need: a column whose values are of no use to held-out rows may as well be permuted (Breiman
+2001, "Random forests", section 10). Networks without these columns say more clearly which of the
+others they need, and so on. Of these sets, the one with the lowest cost of held-out rows is chosen.
+
+Whoever tries many sets finds one that is better by chance. So the last third of the rows, which had
+no part in the choice, judges: the columns are left out if these rows are predicted better without
+them by more than twice the standard error of the difference.
+
+To permute each of many columns takes time that grows with their square. Of more than
+`MOST_PERMUTED` columns a quarter remains, and again: those with the largest weights, and those that
+say most alone, since few rows teach many weights little (Fan and Lv 2008, "Sure independence
+screening").
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp.tabular.recipe.epoch_selection import calibrated_costs, is_gain, ranked
+from fastmlp.tabular.recipe.folds import FitRows, Splits
+from fastmlp.tabular.recipe.members import Members, TrainingOptions, seconds_of_epoch, train
+from fastmlp.tabular.recipe.presets import Preset, Recipe, epochs_of
+from fastmlp.tabular.table.columns import Array, Columns, RowIndex, Table
+from fastmlp.tabular.table.encoding import width_of, with_missing
+
+QUICK = Preset(folds=3, repeats=1, epochs=24, recipes=(Recipe(bins=8, width=64),))
+PARTS = Preset(folds=3, repeats=1, epochs=1, recipes=())  # of the rows; the last one judges
+FEWEST_CHOOSING, FEWEST_JUDGING = 64, 32  # with fewer rows no column is left out
+MOST_CHOOSING, MOST_JUDGING = 3_500, 1_750  # more rows take more time, and hardly say more
+MOST_PERMUTED = 64  # columns that are permuted one by one
+KEPT_SHARE = 1 / 4  # of more columns
+MOST_SETS = 3  # sets of so few columns that are tried
+# A column is needed if permuting it costs more than this multiple of the standard error.
+NEEDED = 1.0
+TIME_SHARE = 1 / 4  # largest share of a time limit
+NOTHING = "held-out rows are predicted better without it"
+
+
+class Selection(NamedTuple):
+    """The columns to leave out, each by its place in the table and with the reason."""
+
+    left_out: dict[int, str]
+    notes: list[str]
+
+
+class Candidate(NamedTuple):
+    """A set of columns, by their places in the table."""
+
+    places: list[int]
+    cost: float  # of held-out rows among those that choose
+    judged: Array  # predictions of the rows that judge
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """Quick fits with some of the columns, on the rows that choose."""
+
+    data: FitRows
+    division: Splits
+    judging: Table
+    options: TrainingOptions
+    seed: int
+
+    def candidates(self) -> list[Candidate]:
+        """Return the set of all columns, then smaller and smaller ones."""
+        rng, found = np.random.default_rng(self.seed), list[Candidate]()
+        places = self.data.columns.places
+        while True:
+            candidate, data, group = self._trained(places)
+            found.append(candidate)
+            if len(places) > MOST_PERMUTED:
+                size = max(MOST_PERMUTED, int(KEPT_SHARE * len(places)))
+                measures = weights_by_column(data.columns, group), explained_alone(data)
+                orders = (np.argsort(-values, kind="stable") for values in measures)
+                best = [*dict.fromkeys(np.column_stack([*orders]).reshape(-1).tolist())]
+                needed = np.isin(np.arange(len(places)), best[:size])
+            else:
+                needed = are_needed(data, self.division.out, group, rng)
+            few = sum(len(one.places) <= MOST_PERMUTED for one in found)
+            if few == MOST_SETS or needed.all() or not needed.any():
+                return found
+            places = [place for place, is_needed in zip(places, needed, strict=True) if is_needed]
+
+    def _trained(self, places: Sequence[int]) -> tuple[Candidate, FitRows, Members]:
+        """Train networks quickly with some of the columns."""
+        data = self.data.only(places)
+        (recipe,) = QUICK.of(data.target.kind, data.columns)
+        options = replace(self.options, rng=np.random.default_rng(self.seed))
+        result = train(recipe, data, self.division, options)
+        if result.stopped:
+            raise KeyboardInterrupt
+        scored = data.scored
+        joint = result.held_out.joint(scored.target)
+        costs = calibrated_costs(scored.target, joint, scored.cost_weights)
+        cost = float(np.average(costs, weights=scored.cost_weights))
+        judged = result.members.predict(data.columns.part(self.judging, self.data.columns))
+        return Candidate([*places], cost, judged), data, result.members
+
+
+def select(data: FitRows, options: TrainingOptions, rng: np.random.Generator) -> Selection:
+    """Return the columns without which rows that did not choose them are predicted better."""
+    nothing = Selection({}, [])
+    if len(data.columns.used) < 2 or np.isnan(data.target.y).any():
+        return nothing
+    try:
+        parts = Splits.of(data, PARTS, rng)
+        choose, judge = (
+            rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))
+            for rows, most in ((parts.learn[-1], MOST_CHOOSING), (parts.out[-1], MOST_JUDGING))
+        )
+        if len(choose) < FEWEST_CHOOSING or len(judge) < FEWEST_JUDGING:
+            return nothing
+        choosing, judging = data.take(choose), data.take(judge)
+        division = Splits.of(choosing, QUICK, rng)
+    except ValueError:  # a part has too few groups or events, which those of the fit may have
+        return nothing
+    quick = replace(options, preset=QUICK, deadline=None, scorer=None, callbacks=(), verbose=False)
+    if _takes_long(choosing, division, quick, options.deadline):
+        return Selection({}, ["no column was tried for leaving it out, because of time_limit"])
+    seed = int(rng.integers(2**63))
+    candidates = Chooser(choosing, division, judging.table, quick, seed).candidates()
+    whole, best = candidates[0], min(candidates, key=lambda one: ranked(one.cost))
+    weights = judging.target.cost_weights(judging.weights.scores)
+    before, after = (calibrated_costs(judging.target, one.judged, weights) for one in (whole, best))
+    if not is_gain(before, after, weights):
+        return nothing
+    shown = judging.target.shown
+    scores = [shown(float(np.average(costs, weights=weights))) for costs in (before, after)]
+    note = (
+        f"{len(best.places)} of {len(whole.places)} columns are used: without the others, rows "
+        f"that did not choose them had {judging.target.metric} {scores[1]:.3g} in place of "
+        f"{scores[0]:.3g} in quick fits; select=False uses all"
+    )
+    left_out = set(whole.places).difference(best.places)
+    return Selection(dict.fromkeys(sorted(left_out), NOTHING), [note])
+
+
+def _takes_long(
+    data: FitRows, division: Splits, options: TrainingOptions, deadline: float | None
+) -> bool:
+    """Whether quick fits would take too much of the time until a deadline."""
+    if deadline is None:
+        return False
+    (recipe,) = QUICK.of(data.target.kind, data.columns)
+    width = width_of(data.columns, len(with_missing(data.columns, data.table)), recipe.bins)
+    rows, count = max(map(len, division.learn)), len(division.learn)
+    epoch = seconds_of_epoch(recipe, width, data.target, rows, count, options.n_threads)
+    seconds = MOST_SETS * epochs_of(QUICK, recipe, len(data.table)) * epoch
+    return seconds > TIME_SHARE * (deadline - time.monotonic())
+
+
+def weights_by_column(columns: Columns, group: Members) -> Array:
+    """Return the sum of the squared weights of each column's own inputs, numbers first."""
+    sums, of_input = np.zeros(columns.n_numbers + len(columns.categories)), group.encoding.columns
+    for network in group.networks:
+        kinds = network.parameters()
+        weights = kinds["weights"][0] * np.reshape(kinds["scales"][0], (-1, 1))
+        np.add.at(sums, of_input, np.sum(weights**2, axis=1))
+    return np.delete(sums, np.arange(len(columns.numbers), columns.n_numbers))  # derived numbers
+
+
+def explained_alone(data: FitRows) -> Array:
+    """Return the share of the target that each column explains alone, numbers first.
+
+    Numbers do so by a parabola of their ranks, categories by a mean of each; less what as many
+    means explain by chance. The target counts by its ranks, or by its classes.
+    """
+    table, target, n = data.table, data.target, len(data.table)
+    y = np.reshape(target.y, (n, -1))
+    if target.kind == "classes" and y.shape[1] == 1:
+        y = np.equal(y, np.unique(y)).astype(float)
+    else:
+        y = np.column_stack([ranks_of(column) for column in y.T])
+    y -= y.mean(axis=0)
+    y /= np.maximum(np.linalg.norm(y, axis=0), np.finfo(float).tiny)
+    shares = []
+    for column in table.numbers[:, : len(data.columns.numbers)].T:
+        ranks = np.nan_to_num(ranks_of(column))
+        basis = np.linalg.qr(np.column_stack([np.ones(n), ranks, ranks**2]))[0][:, 1:]
+        shares.append(np.sum((basis.T @ y) ** 2) / y.shape[1] - 2 / n)
+    for codes in table.codes.T:
+        _, number, counts = np.unique(codes, return_inverse=True, return_counts=True)
+        sums = np.column_stack([np.bincount(number, column) for column in y.T])
+        explained = np.sum(sums**2 / counts[:, np.newaxis]) / y.shape[1]
+        shares.append(explained - (len(counts) - 1) / n)
+    return np.array(shares)
+
+
+def ranks_of(values: Array) -> Array:
+    """Return the ranks of numbers from -1 to 1, equal ones for equal numbers; NaN if missing."""
+    is_there = ~np.isnan(values)
+    _, number, counts = np.unique(values[is_there], return_inverse=True, return_counts=True)
+    ranks = np.full(len(values), np.nan)
+    ranks[is_there] = (2 * np.cumsum(counts) - counts)[number] / max(counts.sum(), 1) - 1
+    return ranks
+
+
+def are_needed(
+    data: FitRows, out: Sequence[RowIndex], group: Members, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Return whether held-out rows need each column, numbers first: permuting it costs them."""
+    tables, engines = [data.table.take(rows) for rows in out], group.engines()
+    weights = data.weights.scores
+    of_rows = None if weights is None else np.concatenate([weights[rows] for rows in out])
+
+    def costs(tables: Sequence[Table]) -> Array:
+        parts = []
+        for k, (table, rows) in enumerate(zip(tables, out, strict=True)):
+            z = engines[k].predict(group.encoding.rows(table, k))
+            parts.append(data.target.costs(data.target.decode(group.scale, z, k), rows))
+        return np.concatenate(parts)
+
+    plain, needed = costs(tables), []
+    for k in range(len(data.columns.used)):
+        permuted = [data.columns.permuted(table, k, rng) for table in tables]
+        needed.append(is_gain(costs(permuted), plain, of_rows, noise=NEEDED, least=0.0))
+    return np.array(needed)
