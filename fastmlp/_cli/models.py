@@ -192,8 +192,9 @@ def evaluate(options: argparse.Namespace) -> None:
             raise UsageError(f"--target is needed: {names} are there beside the inputs")
         (target,) = left
     option = "--time-to" if event else "--target"
-    rows = known_rows(frame, target, option)
-    X, frame = take_rows(X, rows), take_rows(frame, rows)
+    for name, role in {target: option, **({event: "--event"} if event else {})}.items():
+        rows = known_rows(frame, name, role)
+        X, frame = take_rows(X, rows), take_rows(frame, rows)
     y, weights = truth_of(frame, target, weight, option)
     if event:
         y = with_events(frame, y, event)

@@ -119,6 +119,8 @@ def train(options: argparse.Namespace) -> None:
     frame = tables.read(options.data, dialect, lambda names: [options.groups])
     option = "--target" if options.target else "--time-to"
     frame = take_rows(frame, models.known_rows(frame, target, option))
+    if options.event:
+        frame = take_rows(frame, models.known_rows(frame, options.event, "--event"))
     y, weights = models.truth_of(frame, target, options.weight, option)
     tables.require(frame, options.drop, "--drop")
     for option in RULES:
@@ -139,6 +141,12 @@ def train(options: argparse.Namespace) -> None:
         of_fit = {"y": tables.named(y, target), "time": times}
     if options.loss and options.task == "classification":
         raise UsageError("--loss is that of a regression: leave it out, or --task classification")
+    if valid is not None:  # before the fit, which mistakes in it would waste
+        for name in filter(None, (target, options.event)):
+            valid = take_rows(valid, models.known_rows(valid, name, "--valid"))
+        truth = models.truth_of(valid, target, options.weight, "--valid")
+        if options.event:
+            truth = models.with_events(valid, truth[0], options.event), truth[1]
     loss = {"loss": options.loss} if options.loss else {}
     model = getattr(tabular, TASKS.get(task, "TabMLPSurvival"))(
         **loss,
@@ -165,11 +173,7 @@ def train(options: argparse.Namespace) -> None:
         "out_of_fold": models.scores_of_fit(model, y, weights),
     }
     if valid is not None:
-        valid = take_rows(valid, models.known_rows(valid, target, "--valid"))
-        y_valid, w = models.truth_of(valid, target, options.weight, "--valid")
-        if options.event:
-            y_valid = models.with_events(valid, y_valid, options.event)
-        results["valid"] = models.scores_of_model(model, options.valid, valid[names], y_valid, w)
+        results["valid"] = models.scores_of_model(model, options.valid, valid[names], *truth)
     title = f"{task} of {target}{_note_on_counts(task, options.task, y)}"
     lines = [f"{report.verdict()}\n\ntask         {title}"]
     shown = (line for line in report.lines() if options.verbose or line[0] not in SIZES)

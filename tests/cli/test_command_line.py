@@ -402,6 +402,26 @@ def test_new_rows_score_a_model_of_survival(tmp_path):
     assert "no better than always predicting the curve of the other rows" in worse.stderr
 
 
+def test_rows_without_a_time_or_an_event_are_left_out(tmp_path):
+    rows = [f"{k % 9},{1 + (k * 7) % 5 + k % 9},{k % 3 > 0}" for k in range(60)]
+    gaps = ["1,,True", "2,3,"]
+    (tmp_path / "t.csv").write_text("\n".join(["a,years,failed", *rows, *gaps]))
+    (tmp_path / "new.csv").write_text("\n".join(["a,years,failed", *rows, *gaps]))
+    (tmp_path / "wrong.csv").write_text("a,years,failed\n1,2,maybe\n")
+    columns = ("--time-to", "years", "--event", "failed")
+    words = ("train", "t.csv", *columns, "--preset", "fast", "-o", "model", "--json")
+    refused = here(*words, "--valid", "wrong.csv", folder=tmp_path)
+    assert "event holds 'maybe'" in refused.stderr
+    assert not (tmp_path / "model").exists()  # it is known before the fit
+    trained = here(*words, "--valid", "new.csv", folder=tmp_path)
+    scores = json.loads(children.printed(trained))["valid"]
+    for option in ("--time-to", "--event", "--valid"):
+        assert f"{option}: " in trained.stderr
+    assert "failed is missing in 1 of 61 rows, which are left out" in trained.stderr
+    evaluated = here("evaluate", "model", "new.csv", *columns, "--json", folder=tmp_path)
+    assert json.loads(children.printed(evaluated)) == scores
+
+
 # Further words, and what the command says.
 NO_SURVIVAL = {
     (): "pass --target, or --time-to and --event",
