@@ -4,8 +4,8 @@ Calls with so little arithmetic that they are mostly Python. With ``--trees``, e
 has the built sources of another version (a git worktree after ``setup.py build_ext --inplace``);
 the versions take turns, each in a process of its own, and the ratio is this version's time over
 the other's, below 1 where this one is faster. The second table follows each call as a reader would:
-fastmlp's own functions that it calls, the files they are in, and how often the path leads back
-into a file that was seen before. A fit is followed until its first epoch.
+fastmlp's own functions that it calls, the files they are in, how often the path leads back into a
+file that was seen before, and to how many functions there. A fit is followed until its first epoch.
 """
 
 from __future__ import annotations
@@ -148,6 +148,7 @@ def walked(call: Callable[[], Any], until: tuple[str, ...] = ()) -> dict[str, in
     home = os.path.dirname(fastmlp.__file__) + os.sep  # noqa: PTH120 co_filename is text, too
     open_calls: list[str] = []
     seen: set[str] = set()
+    functions: set[Any] = set()  # those that the returns lead to; one of a loop counts once
     counts = {"own calls": 0, "files": 0, "returns": 0, "deepest": 0}
     ended = False
 
@@ -160,8 +161,9 @@ def walked(call: Callable[[], Any], until: tuple[str, ...] = ()) -> dict[str, in
             return
         if event == "call":
             counts["own calls"] += 1
-            if open_calls and open_calls[-1] != path:
-                counts["returns"] += path in seen
+            if open_calls and open_calls[-1] != path and path in seen:
+                counts["returns"] += 1
+                functions.add(frame.f_code)
             seen.add(path)
             open_calls.append(path)
             counts["deepest"] = max(counts["deepest"], len(open_calls))
@@ -173,7 +175,7 @@ def walked(call: Callable[[], Any], until: tuple[str, ...] = ()) -> dict[str, in
         call()
     finally:
         sys.setprofile(None)
-    return counts | {"files": len(seen)}
+    return counts | {"files": len(seen), "functions returned to": len(functions)}
 
 
 def walks() -> Rows:

@@ -9,7 +9,7 @@ from fastmlp._engine import compiled, kernels, protocol, thread_count
 from fastmlp._engine.numpy import numpy_engine
 
 # What the native side has besides, for its own modules only.
-NATIVE_ONLY = {"Engine": {"predict_into"}, "Predictor": set()}
+NATIVE_ONLY = {"Engine": {"coalitions", "predict_into"}, "Predictor": set()}
 
 
 def pair(name):
