@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[Any]
 
 CELLS = 1 << 21  # numbers in the largest array of a block
-FEWEST_CHECKS = 20  # second permutations from which errors are estimated, at least
-CHECKED = 0.2  # share of the background that each round after the first permutes again
+FEWEST_CHECKS = 25  # second permutations from which errors are estimated, at least
+CHECKED = 0.25  # share of the background that each round after the first permutes again
 
 
 # From rows (n, players), the places of b rows of the background, and masks (b or 1, coalitions,
@@ -171,8 +171,9 @@ def _sampled(game: Game, tolerance: Array, until: float, seed: int) -> tuple[Arr
         checks, is_over = count.sum() - size, time.monotonic() > until
         if checks == 0 or (checks < FEWEST_CHECKS and not is_over):
             continue
-        # The variance of one order, pooled; the mean over the background has each row's share.
-        variance = np.maximum(spread[todo], 0) / checks * (1 / count).sum() / size**2
+        # The variance of one order, pooled, and wider, as that of Student's t: few checks may have
+        # missed what is rare. The mean over the background has each row's share.
+        variance = np.maximum(spread[todo], 0) / max(checks - 2, 1) * (1 / count).sum() / size**2
         errors[todo] = np.sqrt(variance)
         todo = todo[(errors[todo] > tolerance).any(axis=(1, 2))]
         if not len(todo) or is_over:

@@ -88,7 +88,7 @@ class Evidence:
     def contributions(self) -> dict[str, float]:
         """The mean absolute contribution of each important column to predictions of some rows."""
         some = reasons.some_rows(self.table, self.fitted)
-        found = reasons.contributions(self.fitted, some, some, self._texts(some))
+        found = self._contributions(some, some)
         means = dict(zip(found.names, found.mean_absolute.tolist(), strict=True))
         return {name: means[name] for name in self.importance.names[:MOST_BARS]}
 
@@ -96,18 +96,19 @@ class Evidence:
         """Return sentences on what moves the predictions of rows, or of their likeliest classes."""
         rows, outputs = self.table.take(np.array(places, np.int64)), [None] * len(places)
         background = reasons.some_rows(self.table, self.fitted)
-        found = reasons.contributions(self.fitted, rows, background, self._texts(rows))
+        found = self._contributions(rows, background)
         if self.classes is not None:
             outputs = [found.outputs[k] for k in found.predictions.argmax(axis=1)]
         return [found.in_words(k, output=output) for k, output in enumerate(outputs)]
 
-    def _texts(self, rows: Table) -> Array:
-        """Return the cells of rows as people write them, (n, all columns); "" of unused columns."""
+    def _contributions(self, rows: Table, background: Table) -> Any:
+        """Return contributions, with cells as people write them; "" of unused columns."""
         names = self.fitted.columns.names
         texts = np.full((len(rows), len(names)), "", object)
         for name, feature in features(self.fitted).items():
             texts[:, names.index(name)] = [*map(feature.text, feature.values(rows).tolist())]
-        return texts
+        classes = None if self.classes is None else self.class_names
+        return reasons.contributions(self.fitted, rows, background, texts, classes)
 
     @property
     def p(self) -> Array:

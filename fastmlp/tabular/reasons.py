@@ -27,10 +27,13 @@ def some_rows(table: Table, fitted: FittedTable) -> Table:
     return table.take(np.sort(np.random.default_rng(0).permutation(len(table))[:count]))
 
 
-def contributions(fitted: FittedTable, rows: Table, background: Table, texts: Array) -> Explanation:
+def contributions(
+    fitted: FittedTable, rows: Table, background: Table, texts: Array, classes: Array | None
+) -> Explanation:
     """Return how much each column adds to the predictions of rows by all networks.
 
-    ``texts`` are the cells of the rows, (n, all columns), as people write them.
+    ``texts`` are the cells of the rows, (n, all columns), and ``classes`` the names of classes, as
+    people write them.
     """
     from fastmlp._explain.explain import explanation
 
@@ -40,7 +43,7 @@ def contributions(fitted: FittedTable, rows: Table, background: Table, texts: Ar
         fitted.blend,
         fitted.calibration.result,
         lambda X: X,
-        getattr(fitted.calibration, "classes", None),
+        classes,
         fitted.target_names,
     )
     model = replace(
