@@ -8,7 +8,6 @@ import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular.outcome.targets import ClassTarget, NumericTarget
 from fastmlp.tabular.recipe import selection
-from fastmlp.tabular.recipe.folds import FitRows
 from fastmlp.tabular.table.columns import Columns
 
 SMALL = {"folds": 2, "members": 2, "width": 8, "random_state": 0, "n_jobs": 1}
@@ -178,8 +177,10 @@ def test_of_many_columns_remain_those_that_say_most_alone(is_class):
     y = A + B**2 + (codes == 1) + 0.1 * NOISE[:, 2]
     target = ClassTarget.of(np.digitize(y, [1, 2]), np.arange(3)) if is_class else numeric(y)
     columns = Columns.of(table)
-    data = FitRows(columns, columns.read(table), target)
-    shares = dict(zip(columns.used, selection.explained_alone(data), strict=True))
+    found = selection.explained_alone(
+        columns, columns.read(table), selection.ranked_responses(target)
+    )
+    shares = dict(zip(columns.used, found, strict=True))
     useful = {"n1", "n3", "n5", "c"}
     assert min(shares[name] for name in useful) > 0.03
     assert max(shares[name] for name in shares.keys() - useful) < 0.03

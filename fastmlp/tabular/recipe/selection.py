@@ -20,19 +20,23 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.tabular.outcome.targets import baseline
 from fastmlp.tabular.recipe.epoch_selection import calibrated_costs, is_gain, ranked
 from fastmlp.tabular.recipe.folds import FitRows, Splits
 from fastmlp.tabular.recipe.members import Members, TrainingOptions, seconds_of_epoch, train
-from fastmlp.tabular.recipe.presets import Preset, Recipe, epochs_of
+from fastmlp.tabular.recipe.presets import NEARLY_EXACT, Preset, Recipe, epochs_of
 from fastmlp.tabular.table.columns import Array, Columns, RowIndex, Table
 from fastmlp.tabular.table.encoding import width_of, with_missing
 
 QUICK = Preset(folds=3, repeats=1, epochs=24, recipes=(Recipe(bins=8, width=64),))
+# Where a relation is nearly exact, quick fits are too coarse for a column of a small effect, which
+# the networks of the fit learn: there longer fits judge.
+LONGER = replace(QUICK, epochs=4 * QUICK.epochs)
 PARTS = Preset(folds=3, repeats=1, epochs=1, recipes=())  # of the rows; the last one judges
 FEWEST_CHOOSING, FEWEST_JUDGING = 64, 32  # with fewer rows no column is left out
 MOST_CHOOSING, MOST_JUDGING = 3_500, 1_750  # more rows take more time, and hardly say more
@@ -75,11 +79,14 @@ class Chooser:
         rng, found = np.random.default_rng(self.seed), list[Candidate]()
         places = self.data.columns.places
         while True:
-            candidate, data, group = self._trained(places)
+            candidate, data, group = self.trained(places)
             found.append(candidate)
             if len(places) > MOST_PERMUTED:
                 size = max(MOST_PERMUTED, int(KEPT_SHARE * len(places)))
-                measures = weights_by_column(data.columns, group), explained_alone(data)
+                measures = (
+                    weights_by_column(data.columns, group),
+                    explained_alone(data.columns, data.table, ranked_responses(data.target)),
+                )
                 orders = (np.argsort(-values, kind="stable") for values in measures)
                 best = [*dict.fromkeys(np.column_stack([*orders]).reshape(-1).tolist())]
                 needed = np.isin(np.arange(len(places)), best[:size])
@@ -90,10 +97,10 @@ class Chooser:
                 return found
             places = [place for place, is_needed in zip(places, needed, strict=True) if is_needed]
 
-    def _trained(self, places: Sequence[int]) -> tuple[Candidate, FitRows, Members]:
+    def trained(self, places: Sequence[int]) -> tuple[Candidate, FitRows, Members]:
         """Train networks quickly with some of the columns."""
         data = self.data.only(places)
-        (recipe,) = QUICK.of(data.target.kind, data.columns)
+        (recipe,) = QUICK.recipes_for(data.target.kind, data.columns)
         options = replace(self.options, rng=np.random.default_rng(self.seed))
         result = train(recipe, data, self.division, options)
         if result.stopped:
@@ -127,10 +134,19 @@ def select(data: FitRows, options: TrainingOptions, rng: np.random.Generator) ->
     if _takes_long(choosing, division, quick, options.deadline):
         return Selection({}, ["no column was tried for leaving it out, because of time_limit"])
     seed = int(rng.integers(2**63))
-    candidates = Chooser(choosing, division, judging.table, quick, seed).candidates()
-    whole, best = candidates[0], min(candidates, key=lambda one: ranked(one.cost))
+    chooser = Chooser(choosing, division, judging.table, quick, seed)
+    whole, *others = chooser.candidates()
+    best = min([whole, *others], key=lambda one: ranked(one.cost))
+    if best is whole:
+        return nothing
     weights = judging.target.cost_weights(judging.weights.scores)
+    constant = baseline(judging.target, judging.weights.scores)
     before, after = (calibrated_costs(judging.target, one.judged, weights) for one in (whole, best))
+    explained = constant.explained(judging.target, after, weights)
+    if is_gain(before, after, weights) and explained is not None and explained > NEARLY_EXACT:
+        longer = replace(chooser, options=replace(quick, preset=LONGER))
+        found = (longer.trained(one.places)[0].judged for one in (whole, best))
+        before, after = (calibrated_costs(judging.target, one, weights) for one in found)
     if not is_gain(before, after, weights):
         return nothing
     shown = judging.target.shown
@@ -150,7 +166,7 @@ def _takes_long(
     """Whether quick fits would take too much of the time until a deadline."""
     if deadline is None:
         return False
-    (recipe,) = QUICK.of(data.target.kind, data.columns)
+    (recipe,) = QUICK.recipes_for(data.target.kind, data.columns)
     width = width_of(data.columns, len(with_missing(data.columns, data.table)), recipe.bins)
     rows, count = max(map(len, division.learn)), len(division.learn)
     epoch = seconds_of_epoch(recipe, width, data.target, rows, count, options.n_threads)
@@ -168,30 +184,32 @@ def weights_by_column(columns: Columns, group: Members) -> Array:
     return np.delete(sums, np.arange(len(columns.numbers), columns.n_numbers))  # derived numbers
 
 
-def explained_alone(data: FitRows) -> Array:
-    """Return the share of the target that each column explains alone, numbers first.
+def ranked_responses(target: Any) -> Array:
+    """Return the ranks of numbers, (n, outputs), or for each class whether a row has it."""
+    y = np.reshape(target.y, (len(target.y), -1))
+    if target.kind != "classes":
+        return np.column_stack([ranks_of(column) for column in y.T])
+    return (y if y.shape[1] > 1 else np.equal(y, np.arange(target.outputs))).astype(np.float64)
+
+
+def explained_alone(columns: Columns, table: Table, y: Array) -> Array:
+    """Return the share of y, (n, outputs), that each column explains alone, numbers first.
 
     Numbers do so by a parabola of their ranks, categories by a mean of each; less what as many
-    means explain by chance. The target counts by its ranks, or by its classes.
+    means explain by chance.
     """
-    table, target, n = data.table, data.target, len(data.table)
-    y = np.reshape(target.y, (n, -1))
-    if target.kind == "classes" and y.shape[1] == 1:
-        y = np.equal(y, np.unique(y)).astype(float)
-    else:
-        y = np.column_stack([ranks_of(column) for column in y.T])
-    y -= y.mean(axis=0)
-    y /= np.maximum(np.linalg.norm(y, axis=0), np.finfo(float).tiny)
+    n = len(table)
+    y = y - y.mean(axis=0)
+    y = y / max(np.linalg.norm(y), np.finfo(float).tiny)
     shares = []
-    for column in table.numbers[:, : len(data.columns.numbers)].T:
+    for column in table.numbers[:, : len(columns.numbers)].T:
         ranks = np.nan_to_num(ranks_of(column))
         basis = np.linalg.qr(np.column_stack([np.ones(n), ranks, ranks**2]))[0][:, 1:]
-        shares.append(np.sum((basis.T @ y) ** 2) / y.shape[1] - 2 / n)
+        shares.append(np.sum((basis.T @ y) ** 2) - 2 / n)
     for codes in table.codes.T:
         _, number, counts = np.unique(codes, return_inverse=True, return_counts=True)
         sums = np.column_stack([np.bincount(number, column) for column in y.T])
-        explained = np.sum(sums**2 / counts[:, np.newaxis]) / y.shape[1]
-        shares.append(explained - (len(counts) - 1) / n)
+        shares.append(np.sum(sums**2 / counts[:, np.newaxis]) - (len(counts) - 1) / n)
     return np.array(shares)
 
 
