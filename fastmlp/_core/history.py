@@ -7,13 +7,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from fastmlp._core.keywords import RECORDS, with_attribute_hints
 from fastmlp._core.optional import axes, require
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.axes import Axes as MatplotlibAxes
     from numpy.typing import NDArray
 
 
@@ -115,7 +116,7 @@ class History:
         }
         return json.dumps({**columns, "stop_reason": self.stop_reason})
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: MatplotlibAxes | None = None) -> MatplotlibAxes:
         """Plot the training loss of each epoch, and the validation loss if there is one.
 
         Parameters
@@ -161,7 +162,7 @@ class History:
         from fastmlp._core.charts import Axes
 
         chart, text = Axes(), repr(self)
-        self.whole().plot(chart)
+        self.whole().plot(cast("MatplotlibAxes", chart))  # it has the methods that are used
         return f"<p>{html.escape(text)}</p>{chart.svg(text)}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ class Exportable:
         """Return a description of the current model for the exporters."""
         raise NotImplementedError
 
-    def to_onnx(self, path: Any = None) -> Any:
+    def to_onnx(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Return the model as an ONNX model, which runs without fastmlp.
 
         The input is ``X``, shape (rows, inputs), in the model's dtype. The outputs equal those of
@@ -52,7 +53,12 @@ class Exportable:
         return onnx.model(self._exported(), path)
 
     def to_c(
-        self, path: Any, *, weights: str | None = None, X: Any = None, derivatives: int = 0
+        self,
+        path: str | os.PathLike[str],
+        *,
+        weights: str | None = None,
+        X: Any = None,
+        derivatives: int = 0,
     ) -> CFiles:
         """Write the model as a C99 source file and header, which run without Python.
 

@@ -7,6 +7,7 @@ The generated functions need only stack memory and libm, and are thread-safe. Lo
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ class CFiles:
 
 def write(
     model: Exported,
-    path: Any,
+    path: str | os.PathLike[str],
     weights: str | None = None,
     X: Array | None = None,
     derivatives: int = 0,
@@ -177,7 +178,7 @@ def kind_of(weights: str | None, X: Any, model: Any) -> str:
     return kind
 
 
-def source_of(path: Any) -> Path:
+def source_of(path: str | os.PathLike[str]) -> Path:
     """Return the path of the C file, checked to end in .c and to be usable as a prefix of names."""
     source = Path(path)
     if source.suffix != ".c" or not (source.stem.isidentifier() and source.stem.isascii()):

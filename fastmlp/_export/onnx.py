@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -67,7 +68,7 @@ class Value:
 Values: TypeAlias = dict[Name, Value]
 
 
-def model(exported: Exported, path: Any = None) -> Any:
+def model(exported: Exported, path: str | os.PathLike[str] | None = None) -> Any:
     """Return the onnx.ModelProto of a network, and write it to a file if there is a path."""
     package()
     check_size(exported.n_parameters * exported.spec.dtype.itemsize)
@@ -114,7 +115,13 @@ def check_size(size: int) -> None:
         )
 
 
-def made(g: Graph, outputs: Values, inputs: Values, opsets: dict[str, int], path: Any) -> Any:
+def made(
+    g: Graph,
+    outputs: Values,
+    inputs: Values,
+    opsets: dict[str, int],
+    path: str | os.PathLike[str] | None,
+) -> Any:
     """Return a checked onnx.ModelProto of a graph, and write it to a file if there is a path."""
     onnx = package()
     helper, arrays = onnx.helper, onnx.numpy_helper

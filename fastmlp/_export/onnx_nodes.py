@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from fastmlp._network.activations import GELU_CUBIC, LEAK, SELU_ALPHA, SELU_SCALE, SQRT_2_OVER_PI
 from fastmlp._network.layer_norm import EPSILON
@@ -42,7 +42,7 @@ class Graph:
     prefix: str = ""  # names of constants begin with it
     root: str = ""  # all names begin with it, and so clash with no input's
 
-    def of(self, dtype: Any, root: str) -> Graph:
+    def of(self, dtype: DTypeLike, root: str) -> Graph:
         """Return a view of this graph that adds nodes with another dtype and longer names."""
         return replace(self, dtype=np.dtype(dtype), root=self.root + root)
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from fastmlp._files.strict_json import MOST_INTEGER, ModelFormatError, shown
+from fastmlp._files.strict_json import MOST_INTEGER, Json, ModelFormatError, shown
 
 MOST_MESSAGE = 500  # characters of a constructor's error message
 GONE: Any = object()  # the value of a missing key
@@ -81,7 +81,7 @@ class Field:
         """Return the value as JSON, or GONE for no key."""
         return value
 
-    def read(self, tree: Any, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Any:
         """Return the value that some JSON describes; the JSON is GONE without a key."""
         return tree
 
@@ -107,10 +107,10 @@ class Count(Field):
     least: Any = 0
     most: Any = MOST_INTEGER
 
-    def write(self, value: Any, cursor: Cursor) -> Any:
+    def write(self, value: Any, cursor: Cursor) -> Json:
         return hex(value) if not callable(self.most) and self.most > MOST_INTEGER else int(value)
 
-    def read(self, tree: Any, cursor: Cursor) -> int:
+    def read(self, tree: Json, cursor: Cursor) -> int:
         least, most = limit(self.least, cursor), limit(self.most, cursor)
         value: Any = from_digits(tree) if most > MOST_INTEGER else tree
         is_right = type(value) is int and least <= value <= most
@@ -165,7 +165,7 @@ class Choice(Text):
     def write(self, value: Any, cursor: Cursor) -> str:
         return str(value)
 
-    def read(self, tree: Any, cursor: Cursor) -> str:
+    def read(self, tree: Json, cursor: Cursor) -> str:
         value, choices = super().read(tree, cursor), limit(self.choices, cursor)
         words = f"is {{}} but must be one of {', '.join(choices)}"
         cursor.check(value in choices, words, value)
@@ -183,7 +183,7 @@ class Tensor(Hidden):
     """
 
     shape: Any
-    dtype: Any = np.float64
+    dtype: DTypeLike = np.float64
     least: Any = -math.inf
     most: Any = math.inf
     positive: bool = False  # whether each must be above 0
@@ -199,7 +199,7 @@ class Tensor(Hidden):
         cursor.file[cursor.tensor] = np.asarray(value, self.dtype)
         return GONE
 
-    def read(self, tree: Any, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Any:
         shape = limit(self.shape, cursor)
         if shape is None:
             return None
@@ -221,13 +221,13 @@ class Tensor(Hidden):
 class Numbers(Hidden):
     """A list of any length; the numbers need not be finite."""
 
-    dtype: Any = np.float64
+    dtype: DTypeLike = np.float64
 
     def write(self, value: Sequence[float], cursor: Cursor) -> Any:
         cursor.file.put_list(cursor.tensor, value, self.dtype)
         return GONE
 
-    def read(self, tree: Any, cursor: Cursor) -> list[Any]:
+    def read(self, tree: Json, cursor: Cursor) -> list[Any]:
         return cursor.file.numbers(cursor.tensor, self.dtype)  # type: ignore[no-any-return]
 
 
@@ -240,7 +240,7 @@ class Pieces(Hidden):
         cursor.file[cursor.at("bytes").tensor] = np.frombuffer(b"".join(value), np.uint8)
         return GONE
 
-    def read(self, tree: Any, cursor: Cursor) -> list[Any]:
+    def read(self, tree: Json, cursor: Cursor) -> list[Any]:
         text = _column(cursor.at("bytes"), np.uint8).tobytes()
         ends = np.concatenate([[0], _column(cursor.at("ends"), np.int64)])
         is_right = (ends[:-1] <= ends[1:]).all() and ends[-1] == len(text)
@@ -254,12 +254,12 @@ class Texts(Pieces):
     def write(self, value: Sequence[str], cursor: Cursor) -> Any:
         return super().write([encoded(text, cursor.name) for text in value], cursor)
 
-    def read(self, tree: Any, cursor: Cursor) -> list[str]:
+    def read(self, tree: Json, cursor: Cursor) -> list[str]:
         pieces = super().read(tree, cursor)
         return cursor.built(lambda: [piece.decode() for piece in pieces])  # type: ignore[no-any-return]
 
 
-def _column(cursor: Cursor, dtype: Any) -> NDArray[Any]:
+def _column(cursor: Cursor, dtype: DTypeLike) -> NDArray[Any]:
     """Return a tensor of one dimension."""
     array: NDArray[Any] = cursor.file.take(cursor.tensor)
     words = f"is {array.dtype} of shape {array.shape} but a list of {np.dtype(dtype)} belongs there"

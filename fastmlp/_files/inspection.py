@@ -17,7 +17,7 @@ from fastmlp._files import files, storage
 from fastmlp._files.fields import TIMES
 from fastmlp._files.files import Content
 from fastmlp._files.safetensors import NAMES
-from fastmlp._files.strict_json import ModelFormatError, shown
+from fastmlp._files.strict_json import Json, ModelFormatError, shown
 
 WIDTH = 17  # characters of the column of names
 # Entries of the fit of a table, with their places.
@@ -110,7 +110,7 @@ def _facts(description: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _entry(tree: Any, place: str) -> Any:
+def _entry(tree: Json, place: str) -> Any:
     """Return the entry at a place of a description, or None."""
     for key in place.split("."):
         tree = tree.get(key) if isinstance(tree, dict) else None

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from fastmlp._core.intervals import first_non_finite
 from fastmlp._files.strict_json import ModelFormatError, check, shown
@@ -22,7 +22,7 @@ class Tensors(dict[str, NDArray[Any]]):
 
     n_numbers = 0
 
-    def put_list(self, name: str, values: Sequence[float], dtype: Any = np.float64) -> None:
+    def put_list(self, name: str, values: Sequence[float], dtype: DTypeLike = np.float64) -> None:
         """Add a list of numbers; raise ValueError for more than `MOST_NUMBERS` in all lists."""
         self[name] = np.array(values, dtype)
         self.n_numbers += len(values)
@@ -73,7 +73,7 @@ class Store:
         return self._left.pop(name)
 
     def parameter(
-        self, name: str, shape: tuple[int, ...], dtype: Any, is_finite: bool = True
+        self, name: str, shape: tuple[int, ...], dtype: DTypeLike, is_finite: bool = True
     ) -> NDArray[Any]:
         """Return a tensor of known shape and dtype, finite unless it need not be."""
         array = self.take(name)
@@ -85,7 +85,7 @@ class Store:
             raise ModelFormatError(f"tensor {shown(name)} has {array[at]} at {at}")
         return array
 
-    def numbers(self, name: str, dtype: Any = np.float64) -> list[Any]:
+    def numbers(self, name: str, dtype: DTypeLike = np.float64) -> list[Any]:
         """Return a list of numbers of a dtype."""
         array = self.take(name)
         self._n_numbers += array.size

@@ -24,7 +24,7 @@ from fastmlp._files.fields import (
     limit,
     opened,
 )
-from fastmlp._files.strict_json import MOST_INTEGER
+from fastmlp._files.strict_json import MOST_INTEGER, Json
 
 
 @dataclass
@@ -41,10 +41,10 @@ class Wrapper(Field):
 class Maybe(Wrapper):
     """A value or None, which is null in JSON."""
 
-    def write(self, value: Any, cursor: Cursor) -> Any:
+    def write(self, value: Any, cursor: Cursor) -> Json:
         return None if value is None else self.field.write(value, cursor)
 
-    def read(self, tree: Any, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Any:
         return None if tree is None else self.field.read(tree, cursor)
 
 
@@ -61,7 +61,7 @@ class At(Field):
     def write(self, value: Any, cursor: Cursor) -> Any:
         return self.field.write(value, self._moved(cursor))
 
-    def read(self, tree: Any, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Any:
         return self.field.read(tree, self._moved(cursor))
 
 
@@ -76,7 +76,7 @@ class Flagged(Field):
             self.field.write(value, cursor)
         return value is not None
 
-    def read(self, tree: Any, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Any:
         return self.field.read(GONE, cursor) if Flag().read(tree, cursor) else None
 
 
@@ -93,7 +93,7 @@ class Counted(Field):
         self.field.write(value, cursor)
         return int(np.shape(value)[self.axis])
 
-    def read(self, tree: Any, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Any:
         n = Count(self.least, self.most).read(tree, cursor)
         values = self.field.read(GONE, cursor.inside({"n": n}))
         cursor.check(np.shape(values)[self.axis] == n, f"has {len(values)} entries and not {n}")
@@ -131,7 +131,7 @@ class NamedTensors(Hidden):
             self.field.write(item, cursor.at(name))
         return GONE
 
-    def read(self, tree: Any, cursor: Cursor) -> list[Any]:
+    def read(self, tree: Json, cursor: Cursor) -> list[Any]:
         return [self.field.read(GONE, cursor.at(name)) for name in self.names(cursor.context)]
 
 
@@ -150,7 +150,7 @@ class Parts(Field):
         self.field.write(np.concatenate(value), cursor)
         return list(map(len, value))
 
-    def read(self, tree: Any, cursor: Cursor) -> list[Any]:
+    def read(self, tree: Json, cursor: Cursor) -> list[Any]:
         lengths = List(Count(1, self.most), self.n).read(tree, cursor)
         whole = self.field.read(GONE, cursor.inside({"n": sum(lengths)}))
         return np.split(whole, np.cumsum(lengths)[:-1])
@@ -162,7 +162,7 @@ class Computed(Hidden):
 
     result: Callable[[Any], Any]
 
-    def read(self, tree: Any, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Any:
         parent = cursor._replace(name=cursor.name.rpartition(".")[0])
         return parent.built(self.result, cursor.context)
 
@@ -188,13 +188,13 @@ class Object(Field):
         tree = {key: field.write(value[key], inner.at(key)) for key, field in written.items()}
         return {key: part for key, part in tree.items() if part is not GONE}
 
-    def read(self, tree: Any, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Any:
         left = opened(tree, cursor)
         values = self._read(left, cursor)
         cursor.check(not left, "has {}, unknown here", next(iter(left), None))
         return cursor.built(self.make, **values)
 
-    def read_part(self, tree: Any, cursor: Cursor) -> Any:
+    def read_part(self, tree: Json, cursor: Cursor) -> Any:
         """Return the value of these fields of an object that has others, too."""
         return cursor.built(self.make, **self._read(opened(tree, cursor), cursor))
 
@@ -220,7 +220,7 @@ class Chosen(Field):
     def write(self, value: Any, cursor: Cursor) -> Any:
         return self.choose(cursor.context).write(value, cursor)
 
-    def read(self, tree: Any, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Any:
         return self.choose(cursor.context).read(tree, cursor)
 
 
@@ -235,7 +235,7 @@ class OneOf(Field):
         name = self.name_of(value)
         return {"class": name, **self.objects[name].write(value, cursor)}
 
-    def read(self, tree: Any, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Any:
         left = opened(tree, cursor)
         cursor.check("class" in left, "has no 'class'")
         name = Choice(self.objects).read(left.pop("class"), cursor.at("class"))

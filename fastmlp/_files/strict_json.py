@@ -11,7 +11,10 @@ import json
 import math
 import re
 from collections import Counter
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
+
+# What a text of JSON describes.
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 MOST_DEPTH = 10
 MOST_STRING = 1024  # bytes
@@ -123,7 +126,7 @@ def _constant(text: str) -> NoReturn:
     raise ModelFormatError(f"{text} is no number in JSON")
 
 
-def _refuse_surrogates(tree: Any) -> None:
+def _refuse_surrogates(tree: Json) -> None:
     try:
         json.dumps(tree, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:

@@ -50,7 +50,7 @@ class LRFind:
     losses: NDArray[np.float64]
     suggestion: float
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Plot the smoothed loss by learning rate, and the suggestion.
 
         Parameters

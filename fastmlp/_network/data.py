@@ -35,7 +35,7 @@ class RowSource(Protocol):
         """Return a source of the rows in a slice, mask or array of row numbers."""
         ...
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: Any = None) -> Array:
         """Return all rows as an array."""
         ...
 

@@ -134,7 +134,7 @@ class SparseRows:
         dense[self._rows(), self.indices] = self.values
         return dense
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+    def __array__(self, dtype: DTypeLike | None = None, copy: Any = None) -> Array:
         return self.toarray().astype(dtype or self.dtype, copy=False)
 
     def __len__(self) -> int:
@@ -333,7 +333,7 @@ def _pointers(indptr: Any, n: int, n_stored: int, name: str) -> NDArray[np.int64
     return copied
 
 
-def _integers(array: Any, highest: int, name: str, dtype: Any = np.int64) -> NDArray[Any]:
+def _integers(array: Any, highest: int, name: str, dtype: DTypeLike = np.int64) -> NDArray[Any]:
     """Return a copy of integers from 0 to ``highest``, checked after it was made."""
     copied = _flat(array, "iu", name, "integers").copy()
     wrong = (copied < 0) | (copied > highest)

@@ -213,7 +213,7 @@ def build(
     return spec
 
 
-def _dtype(dtype: Any) -> np.dtype[Any]:
+def _dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     try:
         # np.dtype(None) is float64, but None is more likely a mistake.
         checked: np.dtype[Any] | None = None if dtype is None else np.dtype(dtype)

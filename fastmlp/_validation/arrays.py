@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fastmlp._core.intervals import first_non_finite
 from fastmlp._network.spec import Spec
 from fastmlp._validation.compatibility import refusal
+
+
+class Frame(Protocol):
+    """A data frame: named columns, each a series of its own dtype."""
+
+    @property
+    def columns(self) -> Any: ...
+
+    @property
+    def dtypes(self) -> Any: ...
+
+    def __getitem__(self, name: Any) -> Any: ...
+
+
+# Rows that users pass: arrays and what becomes one, frames, columns by name, rows as dictionaries,
+# and sparse matrices, which have no types of their own.
+TableLike: TypeAlias = "ArrayLike | Frame | Mapping[Any, Any] | Sequence[Mapping[Any, Any]]"
 
 MISSING_TYPES = ("NoneType", "NAType", "NaTType")  # names, as pandas may not be imported
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
@@ -21,6 +21,11 @@ from fastmlp.sklearn.fitted import Targets
 from fastmlp.sklearn.parameters import Classifier, copy_with_state, documented, store
 from fastmlp.sklearn.training import train
 from fastmlp.sklearn.validation import refuse_labels
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from fastmlp._validation.arrays import TableLike
 
 
 @with_argument_hints
@@ -91,7 +96,7 @@ class MLPClassifier(Classifier, BaseMLP):
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         tol: float = 1e-4,
         verbose: Any = False,
         warm_start: bool = False,
@@ -118,7 +123,13 @@ class MLPClassifier(Classifier, BaseMLP):
         store(self, locals())
 
     @by_batches
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+    def partial_fit(
+        self,
+        X: TableLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+    ) -> Self:
         """Train for one epoch, continuing with the weights and optimizer of the last call.
 
         Parameters
@@ -144,7 +155,7 @@ class MLPClassifier(Classifier, BaseMLP):
         train(self, (X, y, sample_weight), classes=classes, one_epoch=True)
         return self
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: TableLike) -> Array:
         """Predict labels.
 
         Parameters
@@ -168,7 +179,7 @@ class MLPClassifier(Classifier, BaseMLP):
             outputs = outputs.ravel()
         return labels.inverse_transform(outputs)  # type: ignore[no-any-return]
 
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: TableLike) -> Array:
         """Predict probabilities.
 
         Parameters
@@ -188,7 +199,11 @@ class MLPClassifier(Classifier, BaseMLP):
         return np.concatenate([1 - outputs, outputs], axis=1)
 
     def _targets(
-        self, y: Array, earlier: Targets | None, partial: bool = False, classes: Any = None
+        self,
+        y: Array,
+        earlier: Targets | None,
+        partial: bool = False,
+        classes: ArrayLike | None = None,
     ) -> Targets:
         refuse_labels(y)
         if earlier is None and classes is None:

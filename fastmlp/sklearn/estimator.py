@@ -27,8 +27,13 @@ from fastmlp.sklearn.scaled_network import ParameterViews
 from fastmlp.sklearn.validation import DTYPES, checking, sound
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+    from sklearn.utils import Tags
+
     from fastmlp._engine.any_predictor import Predictor
     from fastmlp._explain.explained import Explained
+    from fastmlp._validation.arrays import TableLike
 
 
 # Rule for labels from probabilities, by scikit-learn's type of target.
@@ -185,13 +190,13 @@ class BaseMLP(Exportable, Explainable, parameters.Validated, CallbackSupportMixi
     @with_callbacks
     def fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
+        X: TableLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
+        X_val: TableLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
     ) -> Self:
         """Train on samples and targets.
 
@@ -267,7 +272,7 @@ class BaseMLP(Exportable, Explainable, parameters.Validated, CallbackSupportMixi
         check_is_fitted(self)
         return self._fitted
 
-    def _outputs(self, X: Any) -> tuple[Array, FittedNetwork]:
+    def _outputs(self, X: TableLike) -> tuple[Array, FittedNetwork]:
         """Return outputs (n, columns), and the value of the fit that they come from."""
         while True:
             fitted: FittedNetwork = vars(self).get("_fitted") or self._value()
@@ -305,7 +310,7 @@ class BaseMLP(Exportable, Explainable, parameters.Validated, CallbackSupportMixi
     def _explained(self) -> Explained:
         from fastmlp._explain.explained import of_network
 
-        def checked(X: Any) -> Any:
+        def checked(X: TableLike) -> TableLike:
             self.predict(X)
             return X
 
@@ -405,13 +410,13 @@ class BaseMLP(Exportable, Explainable, parameters.Validated, CallbackSupportMixi
             self._shown(name)
             self._fitted.network.assign(name, values)
 
-    def plot_history(self, ax: Any = None) -> Any:  # noqa: D102 see below
+    def plot_history(self, ax: Axes | None = None) -> Axes:  # noqa: D102 see below
         self._value()
         return self.history_.plot(ax)
 
     plot_history.__doc__ = History.plot.__doc__
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,9 @@ from fastmlp.sklearn.fitted import STATISTICS, FittedNetwork, Targets
 from fastmlp.sklearn.regressor import MLPRegressor
 from fastmlp.sklearn.scaled_network import ScaledNetwork, spec_of
 from fastmlp.sklearn.scaling import Scaling
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
 
 Array = NDArray[Any]
 Estimator = MLPClassifier | MLPRegressor
@@ -78,7 +81,7 @@ N_ROWS = 32  # compared with the source
 TOLERANCE = {"float32": 1e-4, "float64": 1e-6}  # relative to the largest prediction
 
 
-def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor | Ensemble:
+def from_sklearn(estimator: BaseEstimator) -> MLPClassifier | MLPRegressor | Ensemble:
     """Turn a fitted network or linear model of scikit-learn into one of fastmlp.
 
     Take it to predict faster, or to export a model as C.
@@ -148,7 +151,7 @@ class _Source:
 # ---- what is around a network ----
 
 
-def _with_names(estimator: Any) -> Any:
+def _with_names(estimator: BaseEstimator) -> BaseEstimator:
     """Return what has n_features_in_: the estimator, or the first step that is no text."""
     if issubclass(type(estimator), SEARCHES) and not hasattr(estimator, "best_estimator_"):
         raise TypeError(
@@ -162,7 +165,7 @@ def _with_names(estimator: Any) -> Any:
     return estimator
 
 
-def _opened(estimator: Any, inputs: Value, y_scale: Array, y_mean: Array) -> _Source:
+def _opened(estimator: BaseEstimator, inputs: Value, y_scale: Array, y_mean: Array) -> _Source:
     """Return the estimator inside pipelines, searches and transformed targets."""
     kind = type(estimator)
     if kind is Pipeline:
@@ -182,7 +185,7 @@ def _opened(estimator: Any, inputs: Value, y_scale: Array, y_mean: Array) -> _So
     return _Source(estimator, inputs, y_scale, y_mean)
 
 
-def _transformed(step: Any, value: Value) -> Value:
+def _transformed(step: BaseEstimator, value: Value) -> Value:
     """Return what an affine step makes of columns; refuse another one."""
     if step is None or step == "passthrough":
         return value
@@ -198,11 +201,11 @@ def _transformed(step: Any, value: Value) -> Value:
     return replace(change(value, step), is_product=False)
 
 
-def _selected(value: Value, step: Any) -> Value:
+def _selected(value: Value, step: BaseEstimator) -> Value:
     return graph.columns(value, np.flatnonzero(step.get_support()))
 
 
-def _standard(value: Value, step: Any) -> Value:
+def _standard(value: Value, step: BaseEstimator) -> Value:
     """Return (x - mean) / scale, by the names of the attributes of several scalers."""
     mean = getattr(step, "mean_", getattr(step, "center_", None))
     if not getattr(step, "with_mean", True):  # it is measured all the same
@@ -211,20 +214,20 @@ def _standard(value: Value, step: Any) -> Value:
     return graph.scaled(value, 1 / np.asarray(scale), 0.0 if mean is None else -mean / scale)
 
 
-def _components(value: Value, step: Any) -> Value:
+def _components(value: Value, step: BaseEstimator) -> Value:
     value = graph.scaled(value, shift=-getattr(step, "mean_", np.zeros(value.width)))
     value = graph.product(value, step.components_.T)
     is_white = getattr(step, "whiten", False)
     return graph.scaled(value, 1 / np.sqrt(step.explained_variance_)) if is_white else value
 
 
-def _called(value: Value, step: Any) -> Value:
+def _called(value: Value, step: BaseEstimator) -> Value:
     if step.func is not None or step.inverse_func is not None:
         raise _refusal(step)
     return value
 
 
-def _by_columns(value: Value, step: Any) -> Value:
+def _by_columns(value: Value, step: BaseEstimator) -> Value:
     names = list(getattr(step, "feature_names_in_", []))
     parts = []
     for _, part, wanted in step.transformers_:
@@ -321,7 +324,7 @@ def _read(source: _Source) -> tuple[Estimator, list[Array], list[Array], Targets
     return ours, [coefs], [intercepts], targets, attributes
 
 
-def _loss_of(model: Any) -> dict[str, Any]:
+def _loss_of(model: BaseEstimator) -> dict[str, Any]:
     """Return the parameters of a loss whose link is that of a linear model."""
     power = FAMILIES.get(type(model).__name__, getattr(model, "power", 0.0))
     link = getattr(model, "link", "auto")
@@ -339,7 +342,7 @@ def _loss_of(model: Any) -> dict[str, Any]:
     return {"loss": losses[power]}
 
 
-def _estimator(source: _Source, outer: Any) -> Estimator:
+def _estimator(source: _Source, outer: BaseEstimator) -> Estimator:
     """Return the estimator of a source that has one network."""
     ours, weights, biases, targets, attributes = _read(source)
     n_inputs, gain = outer.n_features_in_, _diagonal(source.inputs)
@@ -415,7 +418,12 @@ def _network(source: _Source) -> MLP:
 # ---- the check ----
 
 
-def _compare(ours: Any, theirs: Any, outer: Any, source: _Source) -> None:
+def _compare(
+    ours: MLPClassifier | MLPRegressor | Ensemble,
+    theirs: BaseEstimator,
+    outer: BaseEstimator,
+    source: _Source,
+) -> None:
     """Refuse an estimator that predicts otherwise than its source on random rows."""
     rows: Any = _random_rows(source.inputs, outer.n_features_in_)
     names = getattr(outer, "feature_names_in_", None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -17,6 +17,9 @@ from fastmlp.sklearn.observers import Observers
 from fastmlp.sklearn.stochastic import NON_FINITE
 from fastmlp.sklearn.stopping import BestWeights
 from fastmlp.sklearn.validation import Validation
+
+if TYPE_CHECKING:
+    from fastmlp._engine.thread_pool import Team
 
 # Parameters that this solver does not support, with their neutral values.
 STOCHASTIC_ONLY = {"dropout": 0.0, "clip_norm": None, "compute": None}
@@ -45,7 +48,7 @@ class LbfgsFit:
         total = self.rows if data.weights is None else data.weights.sum(dtype=float)
         self.l2 = float(draft.alpha / total)
 
-    def run(self, team: Any) -> None:
+    def run(self, team: Team | None) -> None:
         """Minimise; leave the network at the minimum, or after an interrupt at an iteration."""
         draft, attributes, network = self.draft, self.attributes, self.network
         # The network gets accepted points only.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -20,6 +20,11 @@ from fastmlp.sklearn.estimator import BaseMLP, by_batches
 from fastmlp.sklearn.fitted import Targets
 from fastmlp.sklearn.parameters import Regressor, documented, store
 from fastmlp.sklearn.training import train
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from fastmlp._validation.arrays import TableLike
 
 # Name of a loss -> function from the estimator to the loss.
 LOSSES: dict[str, Callable[[Any], losses.Loss]] = {
@@ -107,7 +112,7 @@ class MLPRegressor(Regressor, BaseMLP):
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         tol: float = 1e-4,
         verbose: Any = False,
         warm_start: bool = False,
@@ -135,7 +140,9 @@ class MLPRegressor(Regressor, BaseMLP):
         store(self, locals())
 
     @by_batches
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def partial_fit(
+        self, X: TableLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Train for one epoch, continuing with the weights and optimizer of the last call.
 
         Parameters
@@ -152,7 +159,7 @@ class MLPRegressor(Regressor, BaseMLP):
         train(self, (X, y, sample_weight), one_epoch=True)
         return self
 
-    def predict(self, X: Any, return_std: bool = False) -> Predictions:
+    def predict(self, X: TableLike, return_std: bool = False) -> Predictions:
         """Predict targets.
 
         Parameters
@@ -180,7 +187,11 @@ class MLPRegressor(Regressor, BaseMLP):
         return mean, np.sqrt(outputs[:, m] if m == 1 else outputs[:, m:])
 
     def _targets(
-        self, y: Array, earlier: Targets | None, partial: bool = False, classes: Any = None
+        self,
+        y: Array,
+        earlier: Targets | None,
+        partial: bool = False,
+        classes: ArrayLike | None = None,
     ) -> Targets:
         n_outputs = 1 if y.ndim == 1 else y.shape[1]
         if partial and earlier is not None and n_outputs != earlier.n_outputs:

@@ -14,7 +14,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from fastmlp._core.intervals import first_non_finite
 from fastmlp._engine import compiled, native_engine
@@ -28,7 +28,7 @@ from fastmlp.sklearn import parameters
 from fastmlp.sklearn.scaling import Arrays, Scaling
 
 
-def spec_of(estimator: Any, n_features: int, targets: Any, dtype: Any) -> Spec:
+def spec_of(estimator: Any, n_features: int, targets: Any, dtype: DTypeLike) -> Spec:
     """Return the spec of the network that the estimator's parameters describe."""
     hidden = parameters.hidden_sizes(estimator.hidden_layer_sizes)
     dropout, compute = estimator.dropout, estimator.compute

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -22,6 +22,9 @@ from fastmlp.sklearn.observers import Observers
 from fastmlp.sklearn.scaled_network import ScaledNetwork
 from fastmlp.sklearn.stopping import LearningRate, StopRule
 from fastmlp.sklearn.validation import Validation
+
+if TYPE_CHECKING:
+    from fastmlp._engine.thread_pool import Team
 
 NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may"
@@ -92,7 +95,7 @@ class BatchFit(loop.Training):
         network.run = run = rates, optimizer
         return run
 
-    def run(self, team: Any) -> None:
+    def run(self, team: Team | None) -> None:
         """Train until a rule, a callback or the last epoch ends the fit."""
         self.plan.team = team
         ended = loop.run(self.data, self.plan, self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastmlp._network import schedules
 from fastmlp._network.scheduled import of_length
@@ -11,6 +11,9 @@ from fastmlp._training.loop import Evaluator, LearningRates, Measured
 from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.sklearn.parameters import LEARNING_RATES
 from fastmlp.sklearn.validation import Validation
+
+if TYPE_CHECKING:
+    from fastmlp._engine.thread_pool import Team
 
 # adaptive: the divisor of the rate, and the rate at which to stop.
 DIVISOR = 5.0
@@ -83,7 +86,7 @@ class BestWeights(Evaluator):
         self.best: Any = None  # a snapshot
         self.results: Any = None  # the last epoch's; `record` stores them
 
-    def measure(self, loss: float, team: Any) -> float:
+    def measure(self, loss: float, team: Team | None) -> float:
         """Return the validation loss; keep attributes and best weights for `record`."""
         val_loss, best = super().measure(loss, team), (self.lowest, self.best)
         changes, monitored = self._compared(loss, val_loss, team)
@@ -92,11 +95,13 @@ class BestWeights(Evaluator):
         self.results = changes, val_loss, best
         return val_loss
 
-    def loss(self, data: Measured, team: Any) -> float:
+    def loss(self, data: Measured, team: Team | None) -> float:
         """Return the loss on the held-out data, with the constant of their targets."""
         return data.measure(self.engine, team) + (self.held_out.constant if self.held_out else 0.0)
 
-    def _compared(self, loss: float, val_loss: float, team: Any) -> tuple[dict[str, Any], float]:
+    def _compared(
+        self, loss: float, val_loss: float, team: Team | None
+    ) -> tuple[dict[str, Any], float]:
         """Return the attributes after this epoch, and the value whose lowest one is the best."""
         changes = {"n_iter_": self.attributes["n_iter_"] + 1, "loss_": loss}
         return changes, loss if self.validation is None else val_loss
@@ -128,7 +133,9 @@ class StopRule(BestWeights):
         if self.restores:
             self.best = self.engine.snapshot()
 
-    def _compared(self, loss: float, val_loss: float, team: Any) -> tuple[dict[str, Any], float]:
+    def _compared(
+        self, loss: float, val_loss: float, team: Team | None
+    ) -> tuple[dict[str, Any], float]:
         """Return these after a comparison of the loss or score with the best one so far."""
         attributes, tol = self.attributes, self.draft.tol
         changes, monitored = super()._compared(loss, val_loss, team)

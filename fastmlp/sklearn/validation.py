@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from fastmlp._validation import check
 from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.sklearn.parameters import copy_with_state
 from fastmlp.sklearn.scaled_network import ScaledNetwork
+
+if TYPE_CHECKING:
+    from fastmlp._engine.thread_pool import Team
 
 DTYPES = (np.float64, np.float32)  # X of another dtype is converted to the first
 MAX_LISTED = 5  # classes in a message
@@ -50,7 +53,7 @@ class Validation:
     data: Data
     constant: float
 
-    def score(self, draft: Any, changes: Any, engine: Any, team: Any, loss: float) -> float:
+    def score(self, draft: Any, changes: Any, engine: Any, team: Team | None, loss: float) -> float:
         """Return the score by ``scoring``, higher is better; scorers see changed attributes."""
         if draft.scoring == "loss":
             return -loss

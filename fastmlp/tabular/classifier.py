@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
@@ -18,6 +18,12 @@ from fastmlp.tabular.outcome.calibration import LabelCalibration
 from fastmlp.tabular.outcome.targets import ClassTarget
 from fastmlp.tabular.pictures import targets_of_fit
 from fastmlp.tabular.table.columns import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+    from fastmlp._validation.arrays import TableLike
 
 Prior: TypeAlias = Literal["weighted", "true"]
 
@@ -98,14 +104,14 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         scoring: Any = None,
         time_limit: float | None = None,
         max_memory: float | str | None = None,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
         callbacks: Any = None,
         n_jobs: int | None = None,
     ) -> None:
         store(self, locals())
 
-    def predict(self, X: Any, *, out: Any = None) -> Array:
+    def predict(self, X: TableLike, *, out: Array | None = None) -> Array:
         """Predict labels.
 
         Parameters
@@ -126,7 +132,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         fitted, calibration = self._calibrated()
         return self._predicted(fitted, X, calibration.labels, out)
 
-    def predict_proba(self, X: Any, *, out: Any = None) -> Array:
+    def predict_proba(self, X: TableLike, *, out: Array | None = None) -> Array:
         """Predict calibrated probabilities.
 
         Parameters
@@ -147,7 +153,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
 
     __call__ = predict_proba  # predictors have it, too; shap.Explainer(model, X) needs it
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: TableLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the share of rows whose labels :meth:`predict` finds, all of a row.
 
         Parameters
@@ -168,7 +174,9 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         labels = self._state().target.labels_of(y)
         return float(super().score(X, labels, sample_weight))
 
-    def plot_calibration(self, y: Any = None, label: Any = None, ax: Any = None) -> Any:
+    def plot_calibration(
+        self, y: ArrayLike | None = None, label: Any | None = None, ax: Axes | None = None
+    ) -> Axes:
         """Plot the observed frequency of a class against its out-of-fold probability.
 
         Parameters
@@ -197,9 +205,10 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         k = int(places[0])
         happened = labels[:, k] > 0 if calibration.has_labels else labels == k
         p = calibration.result(held_out.predictions)[:, k]
-        return inspection.reliability(p, happened, held_out.weights, ax)
+        drawn: Axes = inspection.reliability(p, happened, held_out.weights, ax)
+        return drawn
 
-    def plot_confusion_matrix(self, ax: Any = None) -> Any:
+    def plot_confusion_matrix(self, ax: Axes | None = None) -> Axes:
         """Plot how many rows of each class were predicted as which class, out of fold.
 
         Parameters

@@ -37,7 +37,11 @@ from fastmlp.tabular.pictures import MAX_BARS, Pictures
 from fastmlp.tabular.table.columns import Array, RowIndex, Table
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from sklearn.utils import Tags
+
     from fastmlp._export.c import CFiles
+    from fastmlp._validation.arrays import TableLike
 
 MAX_CELLS = 20_000  # largest table whose importance a report computes
 
@@ -148,15 +152,15 @@ class BaseTabMLP(Pictures, Explainable, Validated):
     @training_method
     def fit(
         self,
-        X: Any,
-        y: Any = None,
-        sample_weight: Any = None,
+        X: TableLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         *,
-        groups: Any = None,
+        groups: ArrayLike | None = None,
         folds: Any = None,
-        time: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
+        time: ArrayLike | None = None,
+        X_val: TableLike | None = None,
+        y_val: ArrayLike | None = None,
     ) -> Self:
         """Train on a raw table.
 
@@ -238,7 +242,12 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         return self
 
     def partial_fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, rate: float = 0.2
+        self,
+        X: TableLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        rate: float = 0.2,
     ) -> Self:
         """Let the networks of the fit go on with new rows, in one pass over them in their order.
 
@@ -369,12 +378,16 @@ class BaseTabMLP(Pictures, Explainable, Validated):
 
     # ------------------------------------------------------------ predictions
 
-    def _read(self, fitted: FittedTable, X: Any) -> Table:
+    def _read(self, fitted: FittedTable, X: TableLike) -> Table:
         """Return new rows as a table."""
         return fitted.columns.read(reading.checked_again(X, fitted.columns, self))
 
     def _predicted(
-        self, fitted: FittedTable, X: Any, finish: Callable[[Array], Any], out: Any = None
+        self,
+        fitted: FittedTable,
+        X: TableLike,
+        finish: Callable[[Array], Any],
+        out: Array | None = None,
     ) -> Array:
         """Return the finished predictions of all members for a table, or a source by blocks."""
         tables: Iterable[Table]
@@ -425,7 +438,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
             fitted.target_names,
         )
 
-    def distill(self, X: Any, *, random_state: int = 0) -> Self:
+    def distill(self, X: TableLike, *, random_state: int = 0) -> Self:
         """Distil all members into one network: an estimator like this one, but faster.
 
         It is as fast as a single member, and its predictions are close to those of all members,
@@ -465,7 +478,12 @@ class BaseTabMLP(Pictures, Explainable, Validated):
     # ------------------------------------------------------------ exports
 
     def to_c(
-        self, path: Any, *, weights: str | None = None, X: Any = None, levels: Sequence[float] = ()
+        self,
+        path: str | os.PathLike[str],
+        *,
+        weights: str | None = None,
+        X: TableLike | None = None,
+        levels: Sequence[float] = (),
     ) -> CFiles:
         """Write the fitted estimator as a C99 source file and header, for raw columns.
 
@@ -535,7 +553,9 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         table = None if X is None else self._read(fitted, X)
         return c_source.write(fitted, path, weights, table, levels)
 
-    def to_onnx(self, path: Any = None, *, levels: Sequence[float] = ()) -> Any:
+    def to_onnx(
+        self, path: str | os.PathLike[str] | None = None, *, levels: Sequence[float] = ()
+    ) -> Any:
         """Return the fitted estimator as an ONNX model for raw columns, which runs without fastmlp.
 
         Outputs of regressors are float64: ``predictions`` and ``deviations``, (rows, outputs), the
@@ -636,7 +656,12 @@ class BaseTabMLP(Pictures, Explainable, Validated):
             yield lambda ax: inspection.bars(self._importance_of_fit(), MAX_BARS, ax)
 
     def importance(
-        self, X: Any = None, y: Any = None, *, rounds: int = 3, time_limit: float | None = None
+        self,
+        X: TableLike | None = None,
+        y: ArrayLike | None = None,
+        *,
+        rounds: int = 3,
+        time_limit: float | None = None,
     ) -> Importance:
         """Return the permutation importance of each column, on held-out rows.
 
@@ -748,7 +773,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
             state["_fitted"] = replace(state["_fitted"], rows=None)
         return state
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True

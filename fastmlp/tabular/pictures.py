@@ -12,6 +12,10 @@ from fastmlp.tabular.fitted.fitted_table import FittedTable
 from fastmlp.tabular.fitted.results import NO_ROWS, Importance
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+    from fastmlp._validation.arrays import TableLike
     from fastmlp.tabular.page import Evidence
 
 MAX_BARS = 20
@@ -25,13 +29,13 @@ class Pictures:
 
     def plot_importance(
         self,
-        X: Any = None,
-        y: Any = None,
+        X: TableLike | None = None,
+        y: ArrayLike | None = None,
         *,
         rounds: int = 3,
         most: int = MAX_BARS,
-        ax: Any = None,
-    ) -> Any:
+        ax: Axes | None = None,
+    ) -> Axes:
         """Plot :meth:`importance`.
 
         Parameters
@@ -51,9 +55,10 @@ class Pictures:
         from fastmlp.tabular.fitted import inspection
 
         most = check_count("most", most, example=20)
-        return inspection.bars(self.importance(X, y, rounds=rounds), most, ax)
+        drawn: Axes = inspection.bars(self.importance(X, y, rounds=rounds), most, ax)
+        return drawn
 
-    def plot_history(self, ax: Any = None) -> Any:
+    def plot_history(self, ax: Axes | None = None) -> Axes:
         """Plot the score of held-out rows by epoch, of single members and of their mean.
 
         The last line is the one whose best epoch is kept: of classes the mean at the temperature
@@ -71,9 +76,10 @@ class Pictures:
         """
         from fastmlp.tabular.fitted import inspection
 
-        return inspection.history(self._state(), ax)
+        drawn: Axes = inspection.history(self._state(), ax)
+        return drawn
 
-    def plot_partial_dependence(self, column: str | int, ax: Any = None) -> Any:
+    def plot_partial_dependence(self, column: str | int, ax: Axes | None = None) -> Axes:
         """Plot the mean prediction if one column had the same value in all rows, value by value.
 
         A line for a column of numbers or dates, bars for categories. Of two classes it is the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import isclose
 from numbers import Real
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -29,6 +29,12 @@ from fastmlp.tabular.outcome.loss_rows import LOSSES
 from fastmlp.tabular.outcome.targets import NumericTarget
 from fastmlp.tabular.pictures import targets_of_fit
 from fastmlp.tabular.table.columns import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+    from fastmlp._validation.arrays import TableLike
 
 MARK = "        X_val, y_val : like X and y, optional\n"  # `DOCUMENTED` stands before it
 DOCUMENTED = """\
@@ -123,7 +129,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         scoring: Any = None,
         time_limit: float | None = None,
         max_memory: float | str | None = None,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
         callbacks: Any = None,
         n_jobs: int | None = None,
@@ -132,17 +138,17 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
 
     def fit(
         self,
-        X: Any,
-        y: Any = None,
-        sample_weight: Any = None,
+        X: TableLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         *,
-        offset: Any = None,
-        exposure: Any = None,
-        groups: Any = None,
+        offset: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
         folds: Any = None,
-        time: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
+        time: ArrayLike | None = None,
+        X_val: TableLike | None = None,
+        y_val: ArrayLike | None = None,
     ) -> Self:
         """Train on a raw table, see `BaseTabMLP.fit`."""
         others = {"groups": groups, "folds": folds, "time": time, "X_val": X_val, "y_val": y_val}
@@ -163,12 +169,12 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
 
     def predict(
         self,
-        X: Any,
+        X: TableLike,
         return_std: bool = False,
         *,
-        offset: Any = None,
-        exposure: Any = None,
-        out: Any = None,
+        offset: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
+        out: Array | None = None,
     ) -> Predictions:
         """Predict targets.
 
@@ -215,12 +221,12 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
 
     def predict_interval(
         self,
-        X: Any,
+        X: TableLike,
         coverage: float = 0.9,
         *,
-        offset: Any = None,
-        exposure: Any = None,
-        out: Any = None,
+        offset: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
+        out: Array | None = None,
     ) -> Array:
         """Predict intervals that contain the target with a given probability.
 
@@ -284,12 +290,12 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
 
     def predict_quantiles(
         self,
-        X: Any,
+        X: TableLike,
         levels: float | Sequence[float],
         *,
-        offset: Any = None,
-        exposure: Any = None,
-        out: Any = None,
+        offset: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
+        out: Array | None = None,
     ) -> Array:
         """Predict quantiles of the target; they never cross.
 
@@ -319,7 +325,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
 
         return self._predicted(fitted, X, finish, out)
 
-    def _quantiles(self, levels: Any) -> tuple[FittedTable, Callable[[Array], Array]]:
+    def _quantiles(self, levels: ArrayLike) -> tuple[FittedTable, Callable[[Array], Array]]:
         """Return the value of the last fit, and a function from its outputs to quantiles."""
         fitted, calibration = self._calibrated()
         checked, of_fit = levels_of(levels), fitted.target.loss.levels
@@ -334,7 +340,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             return fitted, lambda outputs: outputs[:, places]
         return fitted, calibration.finish_for(checked)
 
-    def log_density(self, X: Any, y: Any) -> Array:
+    def log_density(self, X: TableLike, y: ArrayLike) -> Array:
         """Return the logarithm of the predicted density at targets.
 
         The density is Student's t distribution around the prediction, fitted to out-of-fold
@@ -374,12 +380,12 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
 
     def score(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
+        X: TableLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        offset: Any = None,
-        exposure: Any = None,
+        offset: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
     ) -> float:
         """Return R squared of :meth:`predict`, the mean over outputs.
 
@@ -407,14 +413,13 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         is_known = offset is not None or exposure is not None
         if not (levels or is_known or np.isnan(several).any()):
             return float(super().score(X, y, sample_weight))
-        known = {"offset": offset, "exposure": exposure}
-        prediction = self.predict(X, **known).reshape(len(several), -1)
+        prediction = self.predict(X, offset=offset, exposure=exposure).reshape(len(several), -1)
         if levels:
             prediction = prediction[:, [np.abs(np.array(levels) - 0.5).argmin()]]
         weights = None if sample_weight is None else np.asarray(sample_weight)
         return r2(several, prediction, weights)
 
-    def plot_calibration(self, y: Any = None, ax: Any = None) -> Any:
+    def plot_calibration(self, y: ArrayLike | None = None, ax: Axes | None = None) -> Axes:
         """Plot the share of the fit's targets below each out-of-fold quantile.
 
         Parameters
@@ -444,7 +449,9 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             quantiles = mean[:, :1] + size[:, :1] * offsets_of(calibration.residuals[:1], levels)
         below = first[:, np.newaxis] <= quantiles
         shares = np.average(below, axis=0, weights=weights)
-        return inspection.calibration(levels, shares, "quantile", "share of targets below", ax)
+        labels = "quantile", "share of targets below"
+        drawn: Axes = inspection.calibration(levels, shares, *labels, ax)
+        return drawn
 
     def _calibrated(self) -> tuple[FittedTable, NumberCalibration]:
         """Return the value of the last fit, and its calibration."""

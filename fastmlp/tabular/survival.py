@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -24,6 +24,13 @@ from fastmlp.tabular.outcome.checked_survival import paired, scored_rows, surviv
 from fastmlp.tabular.outcome.survival_target import SurvivalTarget
 from fastmlp.tabular.pictures import targets_of_fit
 from fastmlp.tabular.table.columns import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+    from sklearn.utils import Tags
+
+    from fastmlp._validation.arrays import TableLike
 
 
 @with_argument_hints
@@ -94,7 +101,7 @@ class TabMLPSurvival(BaseTabMLP):
         scoring: Any = None,
         time_limit: float | None = None,
         max_memory: float | str | None = None,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
         callbacks: Any = None,
         n_jobs: int | None = None,
@@ -103,16 +110,16 @@ class TabMLPSurvival(BaseTabMLP):
 
     def fit(
         self,
-        X: Any,
-        y: Any = None,
-        sample_weight: Any = None,
+        X: TableLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         *,
-        time: Any = None,
-        event: Any = None,
-        groups: Any = None,
+        time: ArrayLike | None = None,
+        event: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
         folds: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
+        X_val: TableLike | None = None,
+        y_val: ArrayLike | None = None,
     ) -> Self:
         """Train on a raw table, of which some rows are censored.
 
@@ -158,7 +165,8 @@ class TabMLPSurvival(BaseTabMLP):
                 "events and times, or time and event"
             )
         if y is None:
-            for name, values in {"time": time, "event": event}.items():
+            given: dict[str, Any] = {"time": time, "event": event}
+            for name, values in given.items():
                 if not isinstance(values, str) and np.ndim(values) != 1:
                     raise ValueError(f"{name} has {np.ndim(values)} dimensions but 1 is expected")
             X, time = with_target(X, time, "time")
@@ -176,7 +184,7 @@ class TabMLPSurvival(BaseTabMLP):
             "fit again on all rows"
         )
 
-    def predict(self, X: Any, *, out: Any = None) -> Array:
+    def predict(self, X: TableLike, *, out: Array | None = None) -> Array:
         """Predict risks: the higher, the earlier the event is expected.
 
         Parameters
@@ -195,7 +203,9 @@ class TabMLPSurvival(BaseTabMLP):
 
     __call__ = predict  # shap.Explainer(model, X) needs it
 
-    def predict_survival(self, X: Any, times: Any, *, out: Any = None) -> Array:
+    def predict_survival(
+        self, X: TableLike, times: ArrayLike, *, out: Array | None = None
+    ) -> Array:
         """Predict the probabilities of no event until some times.
 
         Parameters
@@ -221,7 +231,7 @@ class TabMLPSurvival(BaseTabMLP):
         curves = partial(of_hazards.survival, edges=self.event_times_, times=at)
         return self._of_hazards(X, curves, out)
 
-    def member_survival(self, X: Any, times: Any) -> Array:
+    def member_survival(self, X: TableLike, times: ArrayLike) -> Array:
         """Predict the curves of single networks.
 
         Their spread shows how much the prediction depends on the rows and on chance in training. It
@@ -249,7 +259,9 @@ class TabMLPSurvival(BaseTabMLP):
         hazards = map(calibration.result, members)
         return np.stack([of_hazards.survival(h, calibration.classes, at) for h in hazards])
 
-    def predict_quantile(self, X: Any, share: float = 0.5, *, out: Any = None) -> Array:
+    def predict_quantile(
+        self, X: TableLike, share: float = 0.5, *, out: Array | None = None
+    ) -> Array:
         """Predict the time until which a share of such rows have had the event.
 
         Parameters
@@ -270,7 +282,7 @@ class TabMLPSurvival(BaseTabMLP):
         of_share = partial(of_hazards.quantiles, edges=self.event_times_, share=checked)
         return self._of_hazards(X, of_share, out)
 
-    def predict_hazards(self, X: Any, *, out: Any = None) -> Array:
+    def predict_hazards(self, X: TableLike, *, out: Array | None = None) -> Array:
         """Predict the probability of the event in each interval, of rows that had none before.
 
         Parameters
@@ -288,7 +300,7 @@ class TabMLPSurvival(BaseTabMLP):
         """
         return self._of_hazards(X, np.asarray, out)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: TableLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return Harrell's concordance of :meth:`predict`.
 
         Parameters
@@ -310,7 +322,7 @@ class TabMLPSurvival(BaseTabMLP):
         times, events, weights = scored_rows(y, risks, sample_weight)
         return of_curves.concordance(times, events, risks, weights)
 
-    def plot_calibration(self, y: Any = None, ax: Any = None) -> Any:
+    def plot_calibration(self, y: ArrayLike | None = None, ax: Axes | None = None) -> Axes:
         """Plot the curves of three groups of risk, out of fold, beside the observed ones.
 
         Parameters
@@ -352,7 +364,7 @@ class TabMLPSurvival(BaseTabMLP):
         """Divisor of the logits, which calibrates the hazards."""
         return self._calibrated()[1].temperature
 
-    def _moments(self, times: Any) -> Array:
+    def _moments(self, times: ArrayLike) -> Array:
         """Return checked times of curves."""
         last, at = float(self.event_times_[-1]), np.asarray(times, float)
         if at.ndim != 1 or not ((at >= 0) & (at <= last)).all():
@@ -366,7 +378,9 @@ class TabMLPSurvival(BaseTabMLP):
         calibration = self._calibrated()[1]
         return self._explained_as(lambda p: of_hazards.risks(calibration.result(p)), None)
 
-    def _of_hazards(self, X: Any, finish: Callable[[Array], Array], out: Any) -> Array:
+    def _of_hazards(
+        self, X: TableLike, finish: Callable[[Array], Array], out: Array | None
+    ) -> Array:
         """Return a function of the calibrated hazards of rows."""
         fitted, calibration = self._calibrated()
         return self._predicted(fitted, X, lambda p: finish(calibration.result(p)), out)
@@ -377,7 +391,7 @@ class TabMLPSurvival(BaseTabMLP):
         assert isinstance(fitted.calibration, LabelCalibration)
         return fitted, fitted.calibration
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.positive_only = True

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import clone
@@ -42,6 +42,11 @@ from fastmlp.tabular.regressor import TabMLPRegressor
 from fastmlp.tabular.table.columns import Array, RowIndex, Table
 from fastmlp.tabular.table.frames import mixed_rows, take_rows
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from fastmlp._validation.arrays import TableLike
+
 Predict = Callable[[Any], Any]
 
 # Mixtures of n rows: ROOT_LESSON sqrt(n), at most LESSON; more of few rows only repeat values.
@@ -57,11 +62,11 @@ SUM_OF_ONE = 1e-3  # largest distance of the sum of probabilities from 1, by rou
 
 def distill(
     teacher: Any,
-    X: Any,
-    y: Any,
+    X: TableLike,
+    y: ArrayLike,
     *,
-    sample_weight: Any = None,
-    groups: Any = None,
+    sample_weight: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
     student: Any = None,
     mixtures: int | None = None,
     time_limit: float | None = None,

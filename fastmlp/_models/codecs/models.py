@@ -12,6 +12,7 @@ from fastmlp._engine import optimizer_state
 from fastmlp._files import storage
 from fastmlp._files.fields import Count, Cursor, Flag, Number, Numbers
 from fastmlp._files.schema import Codec, List, Maybe, Object
+from fastmlp._files.strict_json import Json
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
 from fastmlp._models.mlp import restored
@@ -103,7 +104,7 @@ class _Member(Object):
     def write(self, value: Any, cursor: Cursor) -> dict[str, Any]:
         return super().write(value, cursor._replace(prefix=f"{cursor.tensor}.", name=""))
 
-    def read(self, tree: Any, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Any:
         fields = super().read(tree, cursor._replace(prefix=f"{cursor.tensor}.", name=""))
         return cursor.built(build, storage.class_of("MLP", cursor.context["engine"]), fields)
 

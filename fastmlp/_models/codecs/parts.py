@@ -13,6 +13,7 @@ from fastmlp._engine import optimizer_state
 from fastmlp._engine.optimizer_state import OptimizerState
 from fastmlp._files.fields import GONE, Choice, Count, Cursor, Field, Hidden, Number, Numbers, Text
 from fastmlp._files.schema import At, Flagged, List, NamedTensors, Object, OneOf
+from fastmlp._files.strict_json import Json
 from fastmlp._models.codecs.values import Value
 from fastmlp._network import spec
 from fastmlp._network.functions.activation import CustomActivation
@@ -35,7 +36,7 @@ class Function(Field):
     def write(self, value: Any, cursor: Cursor) -> Any:
         return value.facts if isinstance(value, self.kind) else self.other.write(value, cursor)
 
-    def read(self, tree: Any, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Any:
         if isinstance(tree, dict) and "function" in tree:
             return cursor.file.function(tree, self.kind)
         return self.other.read(tree, cursor)
@@ -85,7 +86,7 @@ class Parameters(Hidden):
             cursor.file.update(zip(_names(kind, len(arrays), cursor), arrays, strict=True))
         return GONE
 
-    def read(self, tree: Any, cursor: Cursor) -> tuple[Arrays, ...]:
+    def read(self, tree: Json, cursor: Cursor) -> tuple[Arrays, ...]:
         network, kinds = cursor.context["network"], []
         axis = () if self.leading is None else (self.leading(cursor.context),)
         for kind, shapes in network.tensors.items():
@@ -108,12 +109,12 @@ PARAMETERS = At("/", Parameters())
 class _Metrics(Field):
     """Metrics by name, with one number per epoch; null if there are none."""
 
-    def write(self, value: dict[str, list[float]], cursor: Cursor) -> Any:
+    def write(self, value: dict[str, list[float]], cursor: Cursor) -> Json:
         for at, numbers in enumerate(value.values()):
             Numbers().write(numbers, cursor.at(at))
         return List(Text()).write(list(value), cursor) or None
 
-    def read(self, tree: Any, cursor: Cursor) -> dict[str, list[float]]:
+    def read(self, tree: Json, cursor: Cursor) -> dict[str, list[float]]:
         if tree is None:
             return {}
         names = List(Text()).read(tree, cursor)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fastmlp._files import fields
 from fastmlp._files.fields import TIMES, Count, Cursor, Field, Number, Tensor, Text
 from fastmlp._files.schema import List, Object, OneOf
-from fastmlp._files.strict_json import MOST_INTEGER, MOST_STRING
+from fastmlp._files.strict_json import MOST_INTEGER, MOST_STRING, Json
 from fastmlp._network import losses, optimizers, schedules
 from fastmlp._training import callbacks
 
@@ -62,14 +62,14 @@ class Value(Field):
             )
         return PLAIN[type(value)].write(value, cursor)
 
-    def read(self, tree: Any, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Any:
         value = self._value(tree, cursor)
         wrong_bool = isinstance(value, bool) and not {bool, object}.intersection(self.kinds)
         is_right = isinstance(value, self._classes) and not wrong_bool
         cursor.check(is_right, f"is {{}} but {self._names} belongs there", value)
         return value
 
-    def _value(self, tree: Any, cursor: Cursor) -> Any:
+    def _value(self, tree: Json, cursor: Cursor) -> Any:
         if isinstance(tree, list):
             return _LIST.read(tree, cursor)
         if not isinstance(tree, dict):
@@ -104,7 +104,7 @@ class _Dict(Field):
                 )
         return _LIST.write([list(pair) for pair in value.items()], cursor)
 
-    def read(self, tree: Any, cursor: Cursor) -> dict[Any, Any]:
+    def read(self, tree: Json, cursor: Cursor) -> dict[Any, Any]:
         values = {}
         for pair in _LIST.read(tree, cursor):
             is_pair = isinstance(pair, list) and len(pair) == 2
@@ -122,7 +122,7 @@ class _Integer(Field):
     def write(self, value: int, cursor: Cursor) -> str:
         return hex(value)
 
-    def read(self, tree: Any, cursor: Cursor) -> int:
+    def read(self, tree: Json, cursor: Cursor) -> int:
         number = fields.from_digits(tree)
         words = "is {} and no large integer in hexadecimal"
         cursor.check(abs(number) > MOST_INTEGER, words, tree)
@@ -152,7 +152,7 @@ class _Array(Field):
         cursor.file[cursor.tensor] = value
         return cursor.name
 
-    def read(self, tree: Any, cursor: Cursor) -> NDArray[Any]:
+    def read(self, tree: Json, cursor: Cursor) -> NDArray[Any]:
         cursor.check(tree == cursor.name, "is said to be the tensor {}", tree)
         return cursor.file.take(cursor.tensor).copy()  # type: ignore[no-any-return]
 
@@ -190,7 +190,7 @@ class _Strings(_Array):
         width = fixed.dtype.itemsize // 4
         return super().write(fixed.view(np.uint32).reshape(len(fixed), width), cursor)
 
-    def read(self, tree: Any, cursor: Cursor) -> NDArray[Any]:
+    def read(self, tree: Json, cursor: Cursor) -> NDArray[Any]:
         points = super().read(tree, cursor)
         is_text = points.dtype == np.uint32 and points.ndim == 2
         is_text = is_text and 1 <= points.shape[1] <= MOST_STRING
@@ -205,7 +205,7 @@ class _Strings(_Array):
 class _StringObjects(_Strings):
     """The same for an array of dtype object."""
 
-    def read(self, tree: Any, cursor: Cursor) -> NDArray[Any]:
+    def read(self, tree: Json, cursor: Cursor) -> NDArray[Any]:
         return super().read(tree, cursor).astype(object)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from fastmlp._models.conversion import graph
 from fastmlp._models.conversion.graph import Array, Layer, Value, matrix, refusal
@@ -61,7 +61,7 @@ _Made: TypeAlias = tuple[list[_Step], Array, Array, Array | None]
 def model(
     value: Value,
     loss: LossName | Loss | None,
-    dtype: Any,
+    dtype: DTypeLike,
     rng: int | np.random.Generator | None,
     predict: Predict,
     tolerance: float = TOLERANCE,
@@ -85,7 +85,7 @@ def _joined(members: list[MLP]) -> MLP | Ensemble:
 
 
 def _built(
-    spec: Spec, parameters: Parameters, dtype: Any, rng: np.random.Generator, is_flat: bool
+    spec: Spec, parameters: Parameters, dtype: DTypeLike, rng: np.random.Generator, is_flat: bool
 ) -> MLP:
     spec = replace(spec, dtype=np.dtype(dtype))
     arrays = [check.parameters(parameters[kind], spec, kind) for kind in spec.tensors]

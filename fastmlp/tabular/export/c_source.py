@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -323,7 +324,7 @@ def _text(value: object, name: str) -> bytes | None:
 
 def write(
     fitted: FittedTable,
-    path: Any,
+    path: str | os.PathLike[str],
     weights: str | None,
     table: Table | None,
     levels: Sequence[float],

@@ -8,10 +8,12 @@ large numbers with small differences are not rounded before scaling.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from fastmlp._export.layers import by_member, stacked
 from fastmlp._export.onnx import OPSET, Value, Values, check_size, label, made, network, package
@@ -39,7 +41,7 @@ def _wide(g: Graph) -> Graph:
     return g.of(WIDE, "wide.")
 
 
-def _cast(g: Graph, x: Name, dtype: Any = None) -> Name:
+def _cast(g: Graph, x: Name, dtype: DTypeLike | None = None) -> Name:
     """Cast values to a dtype, by default that of the graph's networks."""
     return g.Cast(x, to=package().helper.np_dtype_to_tensor_dtype(dtype or g.dtype))
 
@@ -212,7 +214,9 @@ def _classification(g: Graph, predicted: Names, model: ExportedTable) -> Values:
     return outputs | {"probabilities": Value(WIDE, (model.outputs,))}
 
 
-def model(table: ExportedTable, path: Any = None, levels: Sequence[float] = ()) -> Any:
+def model(
+    table: ExportedTable, path: str | os.PathLike[str] | None = None, levels: Sequence[float] = ()
+) -> Any:
     """Return the onnx.ModelProto of an estimator; arguments are those of its ``to_onnx``."""
     package()
     g = Graph(np.dtype(np.float32), root=_root(table.columns.names))

@@ -9,7 +9,7 @@ import itertools
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from fastmlp._files.fields import Choice, Count, Cursor, Flag, Number, Pieces, T
 from fastmlp._files.record import Tensors
 from fastmlp._files.safetensors import MOST_TENSORS
 from fastmlp._files.schema import At, Computed, Counted, List, Maybe, NamedTensors, Object
-from fastmlp._files.strict_json import shown
+from fastmlp._files.strict_json import Json, shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
 from fastmlp._models.network import Network
@@ -39,6 +39,9 @@ from fastmlp.tabular.recipe.presets import Recipe
 from fastmlp.tabular.table import forms
 from fastmlp.tabular.table.columns import Column, Columns
 from fastmlp.tabular.table.encoding import Encoding, NumericStatistics, inputs_of, width_of
+
+if TYPE_CHECKING:
+    from fastmlp.tabular.outcome.targets import Target
 
 PLACES = np.dtype(np.int64)
 MOST_CODE = np.iinfo(np.int32).max  # codes of categories are int32
@@ -255,7 +258,7 @@ class _Networks(parts.Parameters):
             raise ValueError("the weights of the fit are not finite: scale y, and fit again")
         return super().write(kinds, cursor)
 
-    def read(self, tree: Any, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Any:
         kinds = (zip(*layers, strict=True) for layers in super().read(tree, cursor))
         return list(zip(*kinds, strict=True))
 
@@ -393,7 +396,7 @@ TARGET = Object(
 )
 
 
-def _blend(groups: list[tuple[Members, float]], target: Any, **fields: Any) -> Blend:
+def _blend(groups: list[tuple[Members, float]], target: Target, **fields: Any) -> Blend:
     for group, _ in groups:
         if target.kind == "classes" and group.scale is not None:
             target = replace(target, class_weights=1 / group.scale.factor[0])

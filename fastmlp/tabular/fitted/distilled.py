@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ from fastmlp.tabular.recipe.members import GROUPS, Members, seconds_of_epoch, un
 from fastmlp.tabular.recipe.presets import BETA_2, MOST_PIECES, Recipe, even
 from fastmlp.tabular.table.columns import Array, Columns, RowIndex, Table, first_tied
 from fastmlp.tabular.table.encoding import Encoding
+
+if TYPE_CHECKING:
+    from fastmlp.tabular.outcome.targets import Target
 
 MIXTURES = 9  # mixtures per row
 MAX_TRAINING_ROWS = 100_000  # most training rows, mixtures included; more rows are thinned evenly
@@ -82,7 +85,7 @@ def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
 def taught(
     course: Course,
     columns: Columns,
-    target: Any,
+    target: Target,
     signs: Array | None,  # `monotone.signs_of` makes them
     rows: Table,
     lesson: Table,
@@ -208,7 +211,7 @@ def _mixed(table: Table, places: NDArray[np.int32]) -> Table:
     return Table(of_numbers, table.codes[places[:, codes], codes - len(numbers)])
 
 
-def _learned(target: Any, labels: Array) -> tuple[Any, Any, Array]:
+def _learned(target: Target, labels: Array) -> tuple[Any, Any, Array]:
     """Return the target and scale of a network, and the labels as it learns them."""
     everyone = [np.arange(len(labels))]
     if not isinstance(target, NumericTarget):
@@ -224,7 +227,7 @@ def _learned(target: Any, labels: Array) -> tuple[Any, Any, Array]:
     return target, scale, target.encode(scale, 0)
 
 
-def _lasting(target: Any, learned: Any) -> Any:
+def _lasting(target: Target, learned: Any) -> Any:
     """Return the target of `partial_fit`, which learns the user's targets, without rows."""
     if isinstance(target, NumericTarget) and target.row.distills_to_means:
         target = replace(learned, unit=target.unit)

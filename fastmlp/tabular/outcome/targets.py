@@ -405,19 +405,19 @@ class Baseline(NamedTuple):
         """The name with the rows that give it."""
         return self.name + self.rows
 
-    def score(self, target: Any, weights: Array | None) -> float:
+    def score(self, target: Target, weights: Array | None) -> float:
         """Return the score of these predictions."""
         costs = target.costs(self.predictions)
         return float(target.shown(float(np.average(costs, weights=weights))))
 
-    def d2_score(self, target: Any, prediction: Array, weights: Array | None) -> float | None:
+    def d2_score(self, target: Target, prediction: Array, weights: Array | None) -> float | None:
         """Return the share of these costs that predictions save; None if there is none.
 
         It is that of the loss, such as R squared and scikit-learn's ``d2_tweedie_score``.
         """
         return self.explained(target, target.costs(prediction), weights)
 
-    def explained(self, target: Any, costs: Array, weights: Array | None) -> float | None:
+    def explained(self, target: Target, costs: Array, weights: Array | None) -> float | None:
         """Return the share of the costs of these predictions that others save; None if unknown."""
         if (least := target.least_costs) is None:
             return None
@@ -427,7 +427,7 @@ class Baseline(NamedTuple):
         )
         return 1 - (own - best) / (cost - best) if cost > best else None
 
-    def is_beaten(self, target: Any, prediction: Array, weights: Array | None) -> bool:
+    def is_beaten(self, target: Target, prediction: Array, weights: Array | None) -> bool:
         """Whether predictions are better than these; True if there is nothing to predict."""
         gain = np.average(target.costs(self.predictions), weights=weights)
         gain -= np.average(target.costs(prediction), weights=weights)
@@ -435,7 +435,7 @@ class Baseline(NamedTuple):
         return bool(gain > 0 or not varies)
 
 
-def baseline(target: Any, weights: Array | None) -> Baseline:
+def baseline(target: Target, weights: Array | None) -> Baseline:
     """Return the best prediction that is the same for all rows."""
     name, prediction = target.constant(weights)
     return Baseline(name, np.broadcast_to(prediction, (len(target.y), prediction.shape[-1])))

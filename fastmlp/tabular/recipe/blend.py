@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,9 @@ from fastmlp.tabular.recipe.presets import (
 from fastmlp.tabular.recipe.progress import Progress
 from fastmlp.tabular.table.columns import Table
 from fastmlp.tabular.table.encoding import width_of, with_missing
+
+if TYPE_CHECKING:
+    from fastmlp.tabular.outcome.targets import Target
 
 Array = NDArray[Any]
 
@@ -250,7 +253,7 @@ def _in_stages(data: FitRows, preset: Preset, stage: Callable[..., BlendResult])
 
 
 def _better(
-    target: Any, weights: Array | None, first: BlendResult, then: BlendResult
+    target: Target, weights: Array | None, first: BlendResult, then: BlendResult
 ) -> BlendResult:
     """Return the stage with the better score; of equal ones the first, which has fewer networks."""
     before, after = (

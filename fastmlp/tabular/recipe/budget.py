@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from fastmlp.tabular.recipe.presets import (
 from fastmlp.tabular.recipe.progress import in_bytes
 from fastmlp.tabular.table.columns import Columns
 from fastmlp.tabular.table.encoding import width_of
+
+if TYPE_CHECKING:
+    from fastmlp.tabular.outcome.targets import Target
 
 FEWEST_ROWS = 5_000  # neither a time limit nor a lack of memory makes a sample smaller
 PILOT_ROWS = 8_192  # rows that are read first, for the time of reading and the columns
@@ -126,7 +129,7 @@ class Budget:
         ]
 
     def plan(
-        self, n: int, columns: Columns, missing: int, target: Any, reading: float
+        self, n: int, columns: Columns, missing: int, target: Target, reading: float
     ) -> TablePlan:
         """Return how many of n rows, and which networks, fit; ``reading`` is the time of a row."""
         preset, used = self.preset, n
@@ -158,7 +161,7 @@ class Budget:
         return TablePlan(n, used, preset, fixed + used * row, notes)
 
     def _rows_in_time(
-        self, whole: Preset, n: int, target: Any, columns: Columns, missing: int, reading: float
+        self, whole: Preset, n: int, target: Target, columns: Columns, missing: int, reading: float
     ) -> int:
         """Return how many rows can be read, and learned for `ENOUGH_EPOCHS`, in the time."""
         if self.deadline is None or n <= FEWEST_ROWS:
@@ -188,7 +191,7 @@ def stages_of(
 
 
 def memory_of(
-    preset: Preset, n: int, target: Any, columns: Columns, missing: int
+    preset: Preset, n: int, target: Target, columns: Columns, missing: int
 ) -> tuple[float, float]:
     """Return the bytes that a fit takes about: for any number of rows, and per row."""
     numbers, codes = columns.n_numbers, len(columns.categories)

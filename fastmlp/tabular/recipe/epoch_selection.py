@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from fastmlp.tabular.recipe.presets import (
 )
 from fastmlp.tabular.recipe.progress import Clock
 from fastmlp.tabular.table.columns import Array, RowIndex
+
+if TYPE_CHECKING:
+    from fastmlp.tabular.outcome.targets import Target
 
 LIMIT_REACHED = "time_limit was reached"
 ONLY_WORSE = "predictions of held-out rows only got worse"
@@ -52,7 +55,7 @@ class OutOfFold:
         total = np.add.reduce(values, axis=0, where=held[first:])
         return np.asarray(total / np.add.reduce(held, axis=0))
 
-    def joint(self, target: Any) -> Array:
+    def joint(self, target: Target) -> Array:
         """Return the predictions of the members of all repeats together, (n, columns)."""
         means = self.predictions.shape[2] - target.outputs
         mean = self._mean(self.predictions)
@@ -64,7 +67,7 @@ class OutOfFold:
         mean[:, means:] += spread  # variances contain that of the means
         return mean
 
-    def alone(self, target: Any, weights: Array | None) -> float:
+    def alone(self, target: Target, weights: Array | None) -> float:
         """Return the mean cost of single members."""
         costs = self._mean(target.costs(self.predictions))
         return float(np.average(costs, weights=weights))
@@ -84,12 +87,12 @@ def places_of(scored: Any, out: Sequence[RowIndex]) -> tuple[Array, tuple[int, i
     return np.concatenate(places), (len(repeats), n), held
 
 
-def mean_cost(target: Any, prediction: Array, weights: Array | None) -> float:
+def mean_cost(target: Target, prediction: Array, weights: Array | None) -> float:
     """Return the mean cost of rows."""
     return float(np.average(target.costs(prediction), weights=weights))
 
 
-def calibrated_costs(target: Any, prediction: Array, weights: Array | None) -> Array:
+def calibrated_costs(target: Target, prediction: Array, weights: Array | None) -> Array:
     """Return the cost of each row by predictions that are calibrated as at the end of a fit.
 
     Networks that are too sure of themselves are no reason to end early: calibration mends that.

@@ -24,7 +24,7 @@ from fastmlp._network.groups import Groups
 from fastmlp._network.optimizers import Adam, AdamW, Optimizer
 from fastmlp._network.spec import Spec, build
 from fastmlp.tabular.outcome.conformal import MAX_TAIL_ROWS
-from fastmlp.tabular.outcome.targets import TargetScale
+from fastmlp.tabular.outcome.targets import Target, TargetScale
 from fastmlp.tabular.recipe import embedding, monotone, presets
 from fastmlp.tabular.recipe.epoch_selection import BestEpochSelector, OutOfFold
 from fastmlp.tabular.recipe.folds import FitRows, Splits
@@ -195,7 +195,7 @@ class TrainingResult:
 
 
 def untrained(
-    recipe: Recipe, width: int, target: Any, rng: np.random.Generator, count: int
+    recipe: Recipe, width: int, target: Target, rng: np.random.Generator, count: int
 ) -> list[Network]:
     """Return networks with the recipe's initial weights; those of the output layer are 0."""
     sizes = recipe.sizes(width)

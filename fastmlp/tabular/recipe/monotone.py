@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from fastmlp.tabular.outcome.loss_rows import LOSSES
 from fastmlp.tabular.recipe.presets import Preset, Recipe
 from fastmlp.tabular.table.columns import Array, Columns, places_of
 from fastmlp.tabular.table.forms import DATES, KINDS
+
+if TYPE_CHECKING:
+    from fastmlp.tabular.outcome.targets import Target
 
 Bounds: TypeAlias = dict[str, list[Array]]  # a kind of parameters: the bounds of each layer's
 
@@ -69,7 +72,7 @@ def _rising(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
     )
 
 
-def signs_of(rule: Mapping[Any, int] | None, columns: Columns, target: Any) -> Array | None:
+def signs_of(rule: Mapping[Any, int] | None, columns: Columns, target: Target) -> Array | None:
     """Return the sign of each number of a row, 0 if it is free; None if all are."""
     signs: dict[int, int] = {}
     names = [int(name) if name.isdecimal() else name for name in columns.names]
