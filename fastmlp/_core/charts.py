@@ -87,6 +87,20 @@ class Axes:
     def legend(self) -> None:
         """Do nothing: every label is explained."""
 
+    def _drawn_bars(self, across: Callable[[float], float], left: float, top: float) -> list[str]:
+        """Return the bars, with their names to the left and their errors."""
+        parts = []
+        for k, (name, width, error) in enumerate(self._bars):
+            low, high = sorted((across(0), across(width)))
+            box = f'x="{low:.1f}" y="{top + BAR * k}" width="{high - low:.1f}" height="{BAR - 8}"'
+            tip = f"<title>{html.escape(name)}: {width:.4g}</title>"
+            parts.append(f'<rect style="{FIRST}" {box}>{tip}</rect>')
+            parts.append(_text(left - 8, top + BAR * k + 14, _short(name), "end"))
+            if error:
+                span = across(width - error), across(width + error)
+                parts.append(_path(f"M{span[0]:.1f} {top + BAR * k + 9}H{span[1]:.1f}", ERROR))
+        return parts
+
     def svg(self, title: str) -> str:
         """Return the picture; screen readers read the title."""
         is_log = self._labels.get("xscale") == "log"
@@ -113,15 +127,7 @@ class Axes:
         for y in () if self._bars else y_ticks:
             parts.append(_path(f"M{left} {down(y):.1f}H{right}", GRID))
             parts.append(_text(left - 6, down(y) + 4, f"{y:.6g}", "end"))
-        for k, (name, width, error) in enumerate(self._bars):
-            low, high = sorted((across(0), across(width)))
-            box = f'x="{low:.1f}" y="{top + BAR * k}" width="{high - low:.1f}" height="{BAR - 8}"'
-            tip = f"<title>{html.escape(name)}: {width:.4g}</title>"
-            parts.append(f'<rect style="{FIRST}" {box}>{tip}</rect>')
-            parts.append(_text(left - 8, top + BAR * k + 14, _short(name), "end"))
-            if error:
-                span = across(width - error), across(width + error)
-                parts.append(_path(f"M{span[0]:.1f} {top + BAR * k + 9}H{span[1]:.1f}", ERROR))
+        parts += self._drawn_bars(across, left, top)
         for points in self._points:
             for x, y in zip(*points, strict=True):
                 place = f'cx="{across(x):.1f}" cy="{down(y):.1f}"'

@@ -180,15 +180,21 @@ def build(
         compute=compute,
         **check_flags(scale=scale, linear_path=linear_path),
     )
-    if compute is not None:
-        check_choice("compute", compute, ["bfloat16"], " or None")
+    _check(spec)
+    return spec
+
+
+def _check(spec: Spec) -> None:
+    """Raise TypeError or ValueError for options that do not fit together."""
+    if spec.compute is not None:
+        check_choice("compute", spec.compute, ["bfloat16"], " or None")
         if spec.dtype != np.float32:
             raise ValueError(
-                f"compute is {compute!r} but dtype is {spec.dtype.name}: pass dtype='float32', or "
-                "leave compute out"
+                f"compute is {spec.compute!r} but dtype is {spec.dtype.name}: pass "
+                "dtype='float32', or leave compute out"
             )
     _ = spec.blocks  # raises ValueError if the widths do not fit
-    if spec.linear_path and not n_hidden:
+    if spec.linear_path and not spec.activations:
         raise ValueError(
             "linear_path is True but without a hidden layer the network is linear: leave it out"
         )
@@ -210,7 +216,6 @@ def build(
             )
     for function in spec.functions:
         function.verify(spec.dtype, spec.n_outputs)
-    return spec
 
 
 def _dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:

@@ -116,22 +116,7 @@ class ArrowBlocks(TableSource):
         self.target, self.weight = target, weight
         self.features = None if features is None else _columns("features", features)
         self.dy = [] if dy is None else _columns("dy", dy)
-        if self.dy and not (self.targets and features is not None):
-            raise ValueError(
-                "dy has derivatives of the target by each feature but target or features are not "
-                "passed: name them, features in the order of dy"
-            )
-        if len({*self.dy}) < len(self.dy):
-            raise ValueError(f"dy is {self.dy} but names that differ are expected: name each once")
-        others: dict[str, list[Any]] = {"weight": [weight], "feature": self.features or []}
-        for role, names in {"target": self.targets, "dy": self.dy}.items():
-            for name, other in itertools.product(names, others):
-                if name in others[other]:
-                    raise ValueError(
-                        f"the column {name!r} is {role} and {other} but each column has one role: "
-                        "name it once"
-                    )
-            others[role] = names
+        self._check_roles()
         self.rows = check_count("rows", rows, example=65_536)
         self.data = data
         if isinstance(data, (list, tuple)) and not data:
@@ -166,6 +151,25 @@ class ArrowBlocks(TableSource):
                     f"{name} is passed beside a {type(data).__name__} but it is for {what}: leave "
                     f"{name} out, and let the data be what it would make of them"
                 )
+
+    def _check_roles(self) -> None:
+        """Raise ValueError for a column of several roles, or derivatives of nothing."""
+        if self.dy and not (self.targets and self.features is not None):
+            raise ValueError(
+                "dy has derivatives of the target by each feature but target or features are not "
+                "passed: name them, features in the order of dy"
+            )
+        if len({*self.dy}) < len(self.dy):
+            raise ValueError(f"dy is {self.dy} but names that differ are expected: name each once")
+        others: dict[str, list[Any]] = {"weight": [self.weight], "feature": self.features or []}
+        for role, names in {"target": self.targets, "dy": self.dy}.items():
+            for name, other in itertools.product(names, others):
+                if name in others[other]:
+                    raise ValueError(
+                        f"the column {name!r} is {role} and {other} but each column has one role: "
+                        "name it once"
+                    )
+            others[role] = names
 
     def __iter__(self) -> Iterator[tuple[Array | None, ...]]:
         """Yield the blocks, from the first row to the last."""

@@ -20,6 +20,7 @@ from fastmlp._core.history import History
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import fit_team, of_jobs
 from fastmlp._network.activations import Array
+from fastmlp._network.data import Data
 from fastmlp._network.sparse import is_sparse, rows_of
 from fastmlp._network.spec import Spec
 from fastmlp._validation import check
@@ -70,20 +71,13 @@ def train(
             network.scaling = Scaling.measure(samples.x, samples.targets, weights, spec, one_epoch)
         attributes = _first_attributes(estimator, draft, spec, targets)
     else:
-        if network.scaling is not None:
-            before_spec = earlier.network.spec
-            if spec.loss.link_name != before_spec.loss.link_name:
-                network.scaling = network.scaling.of_targets(samples.targets, weights, spec)
+        network.scaling = _next_scaling(network, earlier, samples, weights)
         attributes = _next_attributes(estimator, earlier)
     if held_out is not None and attributes.get("validation_loss_curve_") is None:
         attributes["validation_loss_curve_"] = []
     fitted = draft._fitted = FittedNetwork(network, targets, attributes)
     scaled = network.data(samples, weights)
-    test = None
-    if held_out is not None:
-        held_weights = check.sample_weights(held_out.weights, held_out.rows, spec.dtype)
-        left_out = validation.loss_constant(network, held_out.targets, held_weights)
-        test = Validation(held_out, network.data(held_out, held_weights), left_out)
+    test = None if held_out is None else _validation(network, held_out)
     constant = validation.loss_constant(network, samples.targets, weights)
     arguments = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
     reporter = Observers(estimator, draft, arguments, held_out is not None, one_epoch)
@@ -104,9 +98,31 @@ def train(
             estimator._fitted = earlier.shortened()
         raise
     if not one_epoch:
-        n_held_out = 0 if held_out is None else held_out.rows
-        messages = hints.all_of(estimator, scaled.x, scaled.targets, n_held_out)
-        hints.tell(messages, estimator.verbose)
+        _tell(estimator, scaled, held_out)
+
+
+def _next_scaling(
+    network: ScaledNetwork, earlier: FittedNetwork, samples: Samples, weights: Array | None
+) -> Scaling | None:
+    """Return the scaling of a network that goes on; another link scales its targets anew."""
+    scaling, spec = network.scaling, network.spec
+    if scaling is None or spec.loss.link_name == earlier.network.spec.loss.link_name:
+        return scaling
+    return scaling.of_targets(samples.targets, weights, spec)
+
+
+def _tell(estimator: Any, scaled: Data, held_out: Samples | None) -> None:
+    """Log what users should know of a fit that has ended."""
+    n_held_out = 0 if held_out is None else held_out.rows
+    messages = hints.all_of(estimator, scaled.x, scaled.targets, n_held_out)
+    hints.tell(messages, estimator.verbose)
+
+
+def _validation(network: ScaledNetwork, held_out: Samples) -> Validation:
+    """Return what measures a network on rows that it does not learn."""
+    weights = check.sample_weights(held_out.weights, held_out.rows, network.spec.dtype)
+    constant = validation.loss_constant(network, held_out.targets, weights)
+    return Validation(held_out, network.data(held_out, weights), constant)
 
 
 def _adopt(estimator: Any, fitted: FittedNetwork) -> None:
