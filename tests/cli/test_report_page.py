@@ -26,7 +26,16 @@ SECTIONS = [
 MEASURE = (children.TESTS / "measure.js").read_text()
 
 
-@pytest.fixture(scope="module", params=["regression", "two classes", "four classes"])
+SLOW = pytest.mark.slow  # pages of the other tasks have nearly the same sections
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        *(pytest.param(task, marks=SLOW) for task in ("regression", "four classes")),
+        "two classes",
+    ],
+)
 def page(request, tmp_path_factory):
     """The text of a report; names in the table are hostile."""
     folder = tmp_path_factory.mktemp("page")

@@ -181,7 +181,7 @@ def test_work_grows_with_the_rows_unless_mixtures_are_asked_for(mixtures, monkey
         assert min(steps) == 60 * -(-mixtures // distilled.BATCH)
 
 
-@pytest.mark.parametrize("limit", [30.0, 300.0, 3000.0])
+@pytest.mark.parametrize("limit", [30.0, 300.0, pytest.param(3000.0, marks=pytest.mark.slow)])
 def test_a_time_limit_is_shared_by_the_labels_and_the_networks(limit, monkeypatch):
     """By a clock of the test: a fit of the teacher takes 2 s, the labels of 100 rows 1 s."""
     clock, model_of, read = types.SimpleNamespace(now=1000.0), distilled.model_of, []
