@@ -11,15 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastmlp._core.intervals import INNER_FRACTION
 from fastmlp.tabular.table.columns import Array
-
-if TYPE_CHECKING:
-    from fastmlp.tabular.outcome.targets import Target
 
 ROWS_OF_A_PLACE = 60  # fewest rows per place at which the size of residuals is measured
 MOST_PLACES = 12
@@ -164,7 +161,7 @@ def levels_of(values: Any) -> list[float]:
     return [INNER_FRACTION.check("levels", value, 0.9) for value in values]
 
 
-def levels_for(target: Target, values: Any) -> list[float]:
+def levels_for(target: Any, values: Any) -> list[float]:
     """Return checked levels of quantiles beside the means that a fit of numbers predicts."""
     checked = levels_of(values)
     if checked and target.kind == "classes":
