@@ -20,7 +20,7 @@ from fastmlp.tabular.table.forms import DATES
 from fastmlp.tabular.table.frames import is_frame
 
 # Periods of the later rows in the calibration, fewer of which make intervals wider, and the weight
-# of the first row, where that of the last is 1: see decision 43.
+# of the first row, where that of the last is 1: see decision 45.
 PERIODS, OLDEST = 8, 0.1
 SHOWN_PERIODS = 8  # reports show at most these
 
