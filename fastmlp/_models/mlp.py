@@ -273,7 +273,7 @@ class MLP(Exportable, Explainable):
         resume: bool | str | os.PathLike[str] = False,
         communicator: Communicator | Any = None,
     ) -> History:
-        """Train from the current weights with a new optimizer state, or resume the last fit.
+        """Train on samples and targets, from the current weights, or resume the last fit.
 
         Parameters
         ----------
@@ -356,8 +356,9 @@ class MLP(Exportable, Explainable):
             Whether to show progress: a tqdm bar if tqdm is installed, else a line per epoch. An
             integer counts as True unless it is 0.
         resume : bool, str or path
-            True continues the last fit, also in a copy or pickle, with its optimizer state,
-            schedules, order of samples and history, and gives the result of an uninterrupted fit.
+            False starts the optimizer anew. True continues the last fit, also in a copy or pickle,
+            with its optimizer state, schedules, order of samples and history, and gives the result
+            of an uninterrupted fit.
             All options may change but the optimizer's kind, the number of samples, and whether
             there is validation data. Callbacks start anew, except for those saved by a
             ``fastmlp.Checkpoint``. A path loads that checkpoint into this model first, and requires
@@ -505,7 +506,7 @@ class MLP(Exportable, Explainable):
             return one_pass([network], [data], [plan], team)
 
     def predict(self, X: ArrayLike | Source, *, out: Any = None, link: bool = True) -> Predictions:
-        """Predict: the loss's link applied to the network's output.
+        """Predict means, probabilities, rates or quantiles, depending on the loss.
 
         Parameters
         ----------

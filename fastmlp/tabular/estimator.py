@@ -162,7 +162,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         X_val: TableLike | None = None,
         y_val: ArrayLike | None = None,
     ) -> Self:
-        """Train on a raw table.
+        """Train on a table as it is, with text, dates and gaps.
 
         Parameters
         ----------
