@@ -118,6 +118,22 @@ def test_rows_that_belong_together_choose_together(of_rows, monkeypatch):
         assert choose.max() < judge.min()
 
 
+@pytest.mark.parametrize(("nearly_exact", "epochs"), [(0.5, {24, 96}), (0.999, {24})])
+def test_longer_fits_judge_where_a_relation_is_nearly_exact(nearly_exact, epochs, monkeypatch):
+    """Quick fits are too coarse for columns of small effects, which longer ones learn."""
+    trained, train = set(), selection.train
+
+    def noting(recipe, data, division, options):
+        trained.add(options.preset.epochs)
+        return train(recipe, data, division, options)
+
+    monkeypatch.setattr(selection, "train", noting)
+    monkeypatch.setattr(selection, "NEARLY_EXACT", nearly_exact)
+    model = TabMLPRegressor(**SMALL).fit(X, Y)
+    assert trained == epochs
+    assert {"column 0", "column 9"} <= model.left_out_.keys()
+
+
 def test_copies_of_rows_choose_together():
     twice = np.random.default_rng(5).permutation(np.r_[np.arange(N), np.arange(0, N, 2)])
     model = TabMLPRegressor(**SMALL).fit(X[twice], Y[twice])
