@@ -10,7 +10,6 @@ from fastmlp._core.history import Batch, State
 from fastmlp._training.callback_list import CallbackList
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
-from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.sklearn.parameters import STOCHASTIC
 from fastmlp.sklearn.scaled_network import ScaledNetwork
 
@@ -28,7 +27,7 @@ class Observers(CallbackList):
         for position, callback in enumerate(callbacks):
             if getattr(callback, "runs_last", False):  # a `Checkpoint`
                 raise refusal("Checkpoint", "estimator", position=position, callback=callback)
-        fitted, n_epochs = fitted_of(draft), 1 if partial else draft.max_iter
+        fitted, n_epochs = draft._fitted, 1 if partial else draft.max_iter
         self.attributes: dict[str, Any] = fitted.attributes
         self.network: ScaledNetwork = fitted.network
         engine = self.network.engine

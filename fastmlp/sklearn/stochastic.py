@@ -17,7 +17,6 @@ from fastmlp._engine.plan import Plan
 from fastmlp._network.data import Data
 from fastmlp._network.optimizers import SGD, Adam, Optimizer
 from fastmlp._training import loop, planning
-from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.sklearn.observers import Observers
 from fastmlp.sklearn.scaled_network import ScaledNetwork
 from fastmlp.sklearn.stopping import LearningRate, StopRule
@@ -56,7 +55,7 @@ class BatchFit(loop.Training):
     ) -> None:
         draft = reporter.draft
         self.data, self.reporter = data, reporter
-        self.network: ScaledNetwork = fitted_of(draft).network
+        self.network: ScaledNetwork = draft._fitted.network
         self.loss_constant, n_rows = constant, data.x.shape[0]
         self.rows = _batch_size(draft.batch_size, n_rows)
         self.rates, optimizer = self._start(-(-n_rows // self.rows))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from fastmlp._network import schedules
 from fastmlp._network.scheduled import of_length
 from fastmlp._training.loop import Evaluator, LearningRates, Measured
-from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.sklearn.parameters import LEARNING_RATES
 from fastmlp.sklearn.validation import Validation
 
@@ -76,7 +75,7 @@ class BestWeights(Evaluator):
     """Keeps the weights of the lowest loss if ``restore_best`` is set; for all solvers."""
 
     def __init__(self, draft: Any, validation: Validation | None, constant: float) -> None:
-        fitted = fitted_of(draft)
+        fitted = draft._fitted
         data = None if validation is None else validation.data
         super().__init__(fitted.network.engine, data, constant)
         self.draft, self.held_out = draft, validation

@@ -23,7 +23,6 @@ from fastmlp._network.data import Data
 from fastmlp._network.sparse import SparseRows
 from fastmlp._training.metrics import r2
 from fastmlp._validation import check
-from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.sklearn.parameters import copy_with_state
 from fastmlp.sklearn.scaled_network import ScaledNetwork
 
@@ -69,7 +68,7 @@ class Validation:
         scorer = check_scoring(draft, draft.scoring)
         X, y, weights = sound(self.samples.x, "X"), self.samples.y, self.samples.weights
         options = {} if weights is None else {"sample_weight": weights}
-        fitted = fitted_of(draft)
+        fitted = draft._fitted
         curve = [*fitted.attributes["loss_curve_"], changes["loss_"]]
         attributes = {**fitted.attributes, **changes, "loss_curve_": curve}
         # X has no feature names here; without them in the copy, scorers do not warn.
