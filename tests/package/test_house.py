@@ -401,6 +401,14 @@ def test_pages_are_short(monkeypatch, capsys):
     assert not words.main(), capsys.readouterr().out
 
 
+def test_each_decision_has_a_number_of_its_own():
+    files = sorted((ROOT / "docs/adr").glob("[0-9]*.md"))
+    numbers = [int(file.name[:4]) for file in files]
+    assert sorted(set(numbers)) == numbers
+    titles = [file.read_text(encoding="utf-8").split(".")[0] for file in files]
+    assert titles == [f"# {number}" for number in numbers]
+
+
 def test_every_test_file_that_the_sanitizers_run_is_there():
     arrays = re.findall(
         r"^declare -A (?:tables|others)=\((.*?)\)$",
