@@ -384,7 +384,7 @@ def truth_of(frame: Any, target: str, weight: str | None, option: str) -> Any:
 
 def with_events(frame: Any, times: Array, event: str) -> Array:
     """Return records of events and times; the events may also be the words true and false."""
-    from fastmlp.tabular.outcome.checked_survival import paired  # needs scikit-learn
+    from fastmlp.tabular.outcome.checked_survival import paired
 
     events, _ = truth_of(frame, event, None, "--event")
     words = {"true": True, "false": False}
@@ -447,7 +447,7 @@ def scores_of_survival(
     model: Any, rows: str, y: Array, hazards: Array, weights: Array | None
 ) -> dict[str, float]:
     """Return the scores of curves; with a name of the rows, warn if one curve is no worse."""
-    from fastmlp.tabular.outcome.checked_survival import survival_of  # needs scikit-learn
+    from fastmlp.tabular.outcome.checked_survival import survival_of
     from fastmlp.tabular.outcome.survival_target import SurvivalTarget
 
     target = SurvivalTarget.of_times(survival_of(y), model.event_times_)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length
 
 from fastmlp._core.intervals import INNER_FRACTION
 from fastmlp._core.keywords import with_argument_hints
@@ -20,7 +21,7 @@ from fastmlp.tabular.fit.reading import with_target
 from fastmlp.tabular.fitted.fitted_table import FittedTable
 from fastmlp.tabular.outcome import survival_scores as of_curves, survival_target as of_hazards
 from fastmlp.tabular.outcome.calibration import LabelCalibration
-from fastmlp.tabular.outcome.checked_survival import paired, scored_rows, survival_of
+from fastmlp.tabular.outcome.checked_survival import paired, survival_of
 from fastmlp.tabular.outcome.survival_target import SurvivalTarget
 from fastmlp.tabular.pictures import targets_of_fit
 from fastmlp.tabular.table.columns import Array
@@ -319,7 +320,7 @@ class TabMLPSurvival(BaseTabMLP):
             event first; 0.5 is chance, NaN if no pair is comparable.
         """
         risks = self.predict(X)
-        times, events, weights = scored_rows(y, risks, sample_weight)
+        times, events, weights = _scored_rows(y, risks, sample_weight)
         return of_curves.concordance(times, events, risks, weights)
 
     def plot_calibration(self, y: ArrayLike | None = None, ax: Axes | None = None) -> Axes:
@@ -396,3 +397,15 @@ class TabMLPSurvival(BaseTabMLP):
         tags.target_tags.required = True
         tags.target_tags.positive_only = True
         return tags
+
+
+def _scored_rows(
+    y: Any, predictions: Array, sample_weight: Any
+) -> tuple[Array, Array, Array | None]:
+    """Return times, events and weights of rows that are predicted, checked."""
+    times, events = survival_of(y).T
+    check_consistent_length(predictions, times, sample_weight)
+    if sample_weight is not None:
+        checks = {"dtype": np.float64, "ensure_non_negative": True}
+        sample_weight = _check_sample_weight(sample_weight, times, **checks)
+    return times, events > 0, sample_weight

@@ -6,7 +6,6 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length
 
 from fastmlp._validation.arrays import REFUSED_KINDS, short
 from fastmlp.tabular.table.columns import Array
@@ -57,18 +56,6 @@ def survival_of(y: Any) -> Array:
             event, time = time, event
         y = paired(y[time], y[event])
     return np.column_stack([y["time"], y["event"]])
-
-
-def scored_rows(
-    y: Any, predictions: Array, sample_weight: Any
-) -> tuple[Array, Array, Array | None]:
-    """Return times, events and weights of rows that are predicted, checked."""
-    times, events = survival_of(y).T
-    check_consistent_length(predictions, times, sample_weight)
-    if sample_weight is not None:
-        checks = {"dtype": np.float64, "ensure_non_negative": True}
-        sample_weight = _check_sample_weight(sample_weight, times, **checks)
-    return times, events > 0, sample_weight
 
 
 def _times(value: Any) -> Array:
