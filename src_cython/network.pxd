@@ -29,7 +29,7 @@ cdef enum:  # the tensors of an operator: factors, and summands, which it may la
 cdef enum:  # how the gradient of a tensor is computed
     TILES = 0  # y^T dz
     COLUMN = 1  # the same where dz has one column
-    SUMS = 2  # over the rows of dz
+    SUMS = 2  # these are sums over the rows of dz
     NORMAL_PRODUCTS = 3  # sums over the rows of dz times the normalised inputs
     PRODUCTS = 4  # sums over the rows of dz times the inputs
     BFLOAT16_TILES = 5  # y^T dz in bfloat16
@@ -51,7 +51,7 @@ cdef struct fm_function:
     int (*call)(const fm_function*, const fm_block*, void* signals) noexcept nogil  # true: failure
     # an activation of n elements of one row; NULL if it needs the interpreter lock
     void (*row)(const fm_function*, int64_t n, const void* z, void* value, fm_fpenv) noexcept nogil
-    const void* address  # of the C function, or a Python object
+    const void* address  # the address of the C function, or a Python object
     const void* context  # first argument of the C function
     int typenum  # NumPy's number of the dtype
 
@@ -66,7 +66,7 @@ cdef struct fm_operator:
     int64_t row_at  # place of its outputs in the scratch memory of a single row
     int64_t n_in, n_out
     int64_t panels  # ceil(n_out / NR)
-    fm_tensor tensors[2]  # without columns if there is none
+    fm_tensor tensors[2]  # one that is absent has no columns
     int32_t activation  # row of ACTIVATIONS
     const fm_function* function  # custom activation, or NULL
     bint ends  # last operator of a hidden layer, which may have dropout
@@ -80,7 +80,7 @@ cdef struct fm_network:
     int32_t reader  # operator, not the first, that also reads the inputs; 0: none
     int64_t targets_width
     double loss_parameter
-    const double* loss_levels  # of quantiles, ascending; or NULL
+    const double* loss_levels  # levels of quantiles, ascending; or NULL
     const fm_function* loss_function  # custom loss, or NULL; the link is that of the row
     bint has_labels  # the targets are labels
     int64_t row_size  # elements of the scratch memory of a single row
@@ -102,36 +102,36 @@ cdef inline bint are_inputs(const fm_network* net, int64_t l) noexcept nogil:
 cdef struct fm_derivatives
 
 
-cdef struct fm_buffers:  # of one batch
+cdef struct fm_buffers:  # one batch's
     int64_t rows  # most rows of a block; panels have further rows as padding
     int64_t panel_step  # elements from the start of a panel to the next
     int64_t block_size  # elements of the inputs of a layer that stay in the cache together
     void* x  # [ceil(n_dense / NR)][panel_step / NR][NR] gathered inputs
     int64_t n_dense  # inputs, the first, that are in x; all, unless there are entries
     fm_entries* entries  # the other inputs; NULL: there are none
-    void** y  # per operator, [panels][panel_step / NR][NR]: outputs; the last z, then its gradient; y[-1]: x
-    void** dz  # per operator: gradient of z; dz[last] is y[last], and dz[-1] x
+    void** y  # an operator's outputs, [panels][panel_step / NR][NR]; the last z, then its gradient; y[-1]: x
+    void** dz  # an operator's gradient of z; dz[last] is y[last], and dz[-1] x
     # per operator but the last: its derivative (times dropout), NULL if backward uses y; that of a parametric
     # activation is stored with the operator before it.
     void** slope
-    void** statistics  # per normalisation, in training: (rows, 2) mean and inverse standard deviation
+    void** statistics  # a normalisation's (rows, 2) mean and inverse standard deviation in training
     void* targets  # (rows, width), target_stride apart
     int64_t target_stride
-    void* output_weights  # like the targets; only if the data have them
+    void* output_weights  # their layout is that of the targets; only if the data have them
     int32_t* labels  # (rows,)
     void* weight  # (rows,) sample weights
     void* loss_share  # (rows,) sample weights, scaled for the objective
     void* row_loss  # (rows,)
     void* predictions  # (rows, C) after the link; only for the jacobian
-    void* scratch  # per thread, scratch_size elements, which end with the scalars of the groups
+    void* scratch  # scratch_size elements a thread, which end with the scalars of the groups
     int64_t scratch_size
     void* gradients  # an arena; NULL: gradients are not stored
     double* sums  # gradients summed over the blocks of a batch; NULL: no batch is larger than a block
     # of BFLOAT16_TILES, else NULL: left factors of the passes, of one operator after the other
     void* rounded
-    void** columns  # per operator: left and right factor of the gradient of its weights
+    void** columns  # an operator's left and right factor of the gradient of its weights
     void** pairs
-    void* plain[3]  # for custom functions: rows of z, of values, and of slopes or gradients; or NULL
+    void* plain[3]  # a custom function's rows of z, of values, and of slopes or gradients; or NULL
     int64_t plain_step  # largest length of a row there
     double* column_squares  # sum of squares of each column, for penalty and clipping; NULL in predictions
     double* column_magnitudes  # sum of absolute values of each column
@@ -144,13 +144,13 @@ cdef struct fm_derivatives:
     const fm_network* net
     const fm_network* linear  # the same without activations
     const fm_buffers* points  # outputs of the operators; gradients by z
-    const fm_buffers* tangents  # of the inputs, in x, and of the outputs; gradients by the tangents of z
-    void** slope  # per operator: derivative of the activation; NULL without one
+    const fm_buffers* tangents  # tangents of inputs, in x, and of outputs; gradients by the tangents of z
+    void** slope  # an operator's derivative of the activation; NULL without one
     void** curvature  # its second derivative
     void** before  # tangents of z
     void** weight  # curvature times the gradient by the tangents of y
     const fm_data* x
-    const fm_data* directions  # like x, or NULL
+    const fm_data* directions  # their layout is that of x; or NULL
     const void* p  # (n, C) gradients by the tangents of the last outputs, or NULL: 0
     const void* q  # (n, C) gradients by the last outputs, or NULL: 0
     void* out  # (n, C) tangents; (n, I) gradients with p or q; NULL with the next three
@@ -171,7 +171,7 @@ cdef struct fm_piece:
     const fm_tensor* tensor
     int64_t op, panel
     int64_t k_from, k_to
-    int64_t offset, size  # of its parameters in the arena
+    int64_t offset, size  # the place of its parameters in the arena
     double work  # floating-point operations of its gradient per batch row
 
 
@@ -196,14 +196,14 @@ cdef struct fm_task:  # the task of an epoch, constant during it
     const void* upper
     const fm_group* groups
     int32_t n_groups
-    const int32_t* group_of  # of each tensor of the network
+    const int32_t* group_of  # one a tensor of the network
     int32_t first_trained  # operator at which the backward pass ends
-    const double* rates  # of each batch
+    const double* rates  # one a batch
     const double* dropout  # probability of each hidden layer; NULL: no dropout
     int64_t dropout_step  # elements from one batch's to the next one's; 0: all batches share them
     double l1, l2, clip_norm
     bint per_batch  # the divisor of a batch is the sum of its weights, and also divides l2
-    double mean_weight  # of all rows whose weight is not 0, not only of a batch
+    double mean_weight  # the mean over all rows whose weight is not 0, not only a batch's
     bint stores  # compute all gradients before the step
     const double* totals  # divisor of the loss of each batch of all processes; NULL: there is one process
     uint64_t seed, step  # seed of dropout, and number of the first step
@@ -216,14 +216,14 @@ cdef struct fm_thread_context:  # the threads of an epoch and their work
     const int64_t* piece_first  # (n_threads + 1,): the first of each thread's own pieces
     fm_counter* counters  # (n_threads,): pieces taken of each thread
     fm_barrier* barrier
-    fm_crew* crew  # with the next two, lets thread 0 call the other threads
+    fm_crew* crew  # this and the next two let thread 0 call the other threads
     fm_job job
     void* job_context
     int64_t first_batch, end_batch  # the batches of this call: all of the epoch, or a part
     int64_t next_batch  # the batch at which the others join
     int64_t alone_from  # the batch at which they leave; -1: none
     fm_autotune* autotune
-    fm_poll poll  # of thread 0
+    fm_poll poll  # thread 0's
     void* poll_context
     # sums the gradients over all processes, also if this one has failed; returns whether to stop. NULL: one
     # process
@@ -239,8 +239,8 @@ cdef enum:
 
 cdef struct fm_report:  # results so far, written by thread 0
     int32_t status
-    double powers[2]  # of the betas
-    double objective  # of the current batch
+    double powers[2]  # powers of the betas
+    double objective  # the current batch's
     double loss_sum, weight_sum
 
 
@@ -304,4 +304,4 @@ cdef extern from *:
     #define FM_ROWS_CAPSULE "fastmlp.row_source"
     """
     const char* FM_CAPSULE
-    const char* FM_ROWS_CAPSULE  # of an fm_row_source
+    const char* FM_ROWS_CAPSULE  # the name of the capsule of an fm_row_source

@@ -16,7 +16,7 @@ typedef struct {
     int64_t numbers, missing, categories, width; /* width: all inputs */
     int64_t bins_at, n_dense; /* first input of the bins, and of the categories that are entries of sparse rows */
     const double *centre, *factor;                     /* (numbers,) */
-    const double *middle, *half;                       /* of all bins, number by number */
+    const double *middle, *half;                       /* one a bin, number by number */
     const int64_t *bins;                               /* (numbers,): how many bins a number has */
     const int64_t *with_missing; /* (missing,): numbers with an input for missing values */
     const int64_t *values, *widths, *places; /* (categories,): values and inputs of a column, and its first input */

@@ -10,7 +10,7 @@
 /* Kinds of copies: rows of COPY_KINDS in panels/copies.h. Training updates the first FM_TRAINED kinds. */
 enum {
     FM_TRANSPOSED,
-    FM_PAIRED, /* in bfloat16, this and the next */
+    FM_PAIRED, /* two rows of bfloat16, this and the next */
     FM_PAIRED_TRANSPOSED,
     FM_TRAINED,
     FM_BFLOAT16 = FM_TRAINED,
@@ -20,20 +20,20 @@ enum {
 
 /* A copy of a tensor in another layout or storage type. */
 typedef struct {
-    int64_t offset; /* in the arena of this kind of copy; -1: there is no copy */
-    int64_t rows;   /* of a panel */
+    int64_t offset; /* the place in the arena of this kind of copy; -1: there is no copy */
+    int64_t rows;   /* rows a panel */
 } fm_copy;
 
 /* A matrix of parameters, or a vector as its only row. */
 typedef struct {
     int64_t n_rows, n_columns;
-    int64_t rows;       /* of a panel: n_rows rounded up as the kernels need it */
+    int64_t rows;       /* rows a panel: n_rows rounded up as the kernels need it */
     int64_t panels;     /* ceil(n_columns / NR) */
     int64_t offset;     /* in the arena of parameters: [panels][rows][NR, or fewer in the last];
                          * a single column: [rows] */
     fm_copy copies[FM_COPIES];
     int32_t gradient;   /* how its gradient is computed: TILES, ... of network.pxd */
-    int32_t index;      /* among all tensors of the network, kind by kind; selects the group */
+    int32_t index;      /* the place among all tensors of the network, kind by kind; selects the group */
 } fm_tensor;
 
 /* Rows that are computed one at a time instead of read from an array. Any thread may ask for any row at any time,
@@ -50,8 +50,8 @@ typedef struct {
 
 /* The user's data in the user's memory. */
 typedef struct {
-    const int64_t *starts;       /* of sparse rows: row i has the entries [starts[i], starts[i + 1]); NULL: they are dense */
-    const int32_t *columns;      /* of the entries, ascending in a row */
+    const int64_t *starts;       /* row i has the entries [starts[i], starts[i + 1]); NULL: rows are dense */
+    const int32_t *columns;      /* the entries' columns, ascending in a row */
     const void *values;
     const fm_row_source *source; /* computes the rows of X; NULL: the array x holds them */
     const char *x;
@@ -69,7 +69,7 @@ typedef struct {
  * rows, so that the gradient of a weight is a sum in this order, whatever the number of threads. */
 typedef struct {
     int64_t *first, *end; /* (rows,): the entries of a row */
-    int32_t *rows, *columns, *next; /* of an entry: row, column, and the next entry in this column, or -1 */
+    int32_t *rows, *columns, *next; /* an entry's row, its column, and the next entry in this column, or -1 */
     void *x, *y, *dy;     /* values, values times the scales of the columns, and the gradient of y */
     int64_t n_columns, n_words;
     int32_t *heads;       /* (threads, n_columns): the first entry in a column; NULL in predictions */

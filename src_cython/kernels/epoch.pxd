@@ -328,7 +328,7 @@ cdef inline void epoch(const fm_task* task, fm_thread_context* context, fm_repor
                 break
             active = 1
         elif active == 1 and not fm_autotune_step(context.autotune) and b < end and report.status == RUNNING:
-            call_team(context, report, b, powers)  # after the last batch, the next epoch calls them
+            call_team(context, report, b, powers)  # the next epoch calls them after the last batch
             active = context.n_threads
     if thread == 0:
         report.powers[0] = powers[0]

@@ -87,7 +87,6 @@ REFUSED = [
         "two options name the column weight: leave one of them out",
     ),
     (None, [*TRAIN, "rent", "--weight", "code"], 1, "'code' of --weight needs finite numbers"),
-    (None, [*TRAIN, "area"], 1, "the column 'area' has"),
     (None, [*TRAIN, "country"], 1, "at least two are expected"),
     (None, [*TRAIN, "dear", "--task", "regression"], 1, "y holds text"),
     (DAYS, ["train", "bad", "--target", "day"], 1, "day is a category of 30 texts that are dates"),

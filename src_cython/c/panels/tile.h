@@ -43,7 +43,7 @@ FM_INLINE void tile_nn(const int m, const int nv, const int store, const real *a
                 UNROLL
                 for (int j = 0; j < nv; j++) {
                     acc[i][j] = v_fma(s, b[j], acc[i][j]);
-                    if (nv > 1) HOLD(acc[i][j]); /* with one vector per row there are enough registers */
+                    if (nv > 1) HOLD(acc[i][j]); /* one vector per row leaves enough registers */
                 }
             }
         }

@@ -15,7 +15,7 @@
 typedef struct {
     const real *targets;    /* (batch, width), target_stride apart; NULL with labels */
     const int32_t *labels;  /* (batch,), NULL with real targets */
-    const real *output_weights; /* like the targets; NULL: all are 1 */
+    const real *output_weights; /* the layout is that of the targets; NULL: all are 1 */
     const real *loss_share; /* (batch,) weight of a row over the batch's sum of weights */
     real *z;                /* output panels: z, then the gradient */
     real *row_loss;        /* (batch,) */

@@ -25,7 +25,7 @@ typedef struct {
     int32_t alone;     /* the current mode; 1: thread 0 alone */
     int32_t trial;     /* this window is a trial of the mode that is not in use */
     int32_t probation; /* windows left of the team's probation */
-    int64_t steps;     /* in this window */
+    int64_t steps;     /* steps of this window */
     int64_t left;      /* windows until the next trial */
     int64_t wait[2];   /* windows of each mode before the other is tried */
     double began;

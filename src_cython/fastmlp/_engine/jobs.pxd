@@ -12,13 +12,13 @@ cdef enum:
     MAX_THREADS = 256
     CALL_ROWS = 64  # rows of a block in predict and evaluate; the sums of evaluate are by block
     MOST_BLOCKS = 16  # most blocks that a thread takes at a time
-    QUICK_WEIGHTS = 30000  # with fewer, a call is so short that releasing the interpreter lock costs more
+    QUICK_WEIGHTS = 30000  # a call of fewer is so short that releasing the lock costs more
     STACK_BYTES = 10240  # row buffers above this size use the heap, as some threads have stacks of 64 KiB
     ALIGNMENT = 64
 
 
-cdef struct Watch:  # for signals during a native call
-    fm_poll poll  # of the calling thread
+cdef struct Watch:  # it looks for signals during a native call
+    fm_poll poll  # the calling thread's
     void* context
     atomic_int stop
 
@@ -30,7 +30,7 @@ cdef struct RowsJob:
     int n_threads
     int64_t blocks  # number that a thread takes at a time
     fm_counter* counter  # blocks taken
-    const fm_buffers** buffers  # of each thread
+    const fm_buffers** buffers  # one a thread
     char* predictions
     double* block_losses  # NULL for a prediction; an evaluation writes its losses here
     Watch watch
@@ -45,7 +45,7 @@ cdef struct RowsJob:
 
 cdef struct DerivativesJob:
     const fm_kernels* kernels
-    const fm_derivatives** memory  # of each thread, with the same arguments
+    const fm_derivatives** memory  # one a thread, with the same arguments
     int64_t n
     fm_counter* counter  # blocks taken
     Watch watch
@@ -67,8 +67,8 @@ cdef struct Run:  # consecutive epochs of one network
     int64_t epochs
     int64_t* order
     int64_t n_order
-    const uint64_t* seeds  # of the shuffle before each epoch; NULL: no shuffle
-    double* losses  # of each epoch
+    const uint64_t* seeds  # one an epoch, which begins with a shuffle; NULL: no shuffle
+    double* losses  # one an epoch
     void** arenas  # which receive the parameters after each epoch; NULL: only those after the last are kept
     const fm_network* measured  # the network that is evaluated after each epoch, or NULL
     fm_data held  # the rows for that
@@ -101,7 +101,7 @@ cdef inline void settle(EpochJob* job) noexcept nogil:
     cdef int64_t nr = job.kernels.nr
     cdef const fm_tensor* weights
     cdef int64_t l, p, i, start, width
-    cdef int64_t end = 0  # of what was copied
+    cdef int64_t end = 0  # the end of what was copied
     cdef bint is_finite = True
     if job.fresh == NULL or job.report.status != RUNNING:
         return
@@ -155,7 +155,7 @@ cdef inline void run_part(Run* run, int64_t part, int64_t parts, fm_interrupt_po
     cdef fm_thread_context* context = job.context
     cdef fm_report* report = job.report
     cdef int64_t n_batches = ceil_div(task.data.n, task.batch)
-    cdef int64_t units = max(n_batches, 1)  # of an epoch, which has no batch if it drops its only one
+    cdef int64_t units = max(n_batches, 1)  # an epoch that drops its only batch has none
     cdef int64_t at = run.epochs * units * part // parts
     cdef int64_t end = run.epochs * units * (part + 1) // parts
     cdef int64_t e

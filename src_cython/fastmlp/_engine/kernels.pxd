@@ -14,7 +14,7 @@ cdef class Memory:
     cdef void* take(self, int64_t count, int64_t itemsize=*) except NULL
 
 
-cdef struct Inputs:  # of a batch
+cdef struct Inputs:  # a batch's
     int64_t n_dense, most_entries  # most entries of all its rows; -1: all inputs are dense
 
 
@@ -53,7 +53,7 @@ cdef class ThreadContext:
     cdef Derivatives derivatives  # memory of training on derivatives by the inputs, or None
     cdef int64_t copy_sizes[COPIES]  # elements of the arenas of copies
     cdef Memory memory
-    cdef tuple drops  # for each hidden layer, whether it may have dropout; (): none may
+    cdef tuple drops  # whether each hidden layer may have dropout; (): none may
     cdef void* working  # arena of the parameters that an epoch updates; NULL before the first epoch
     cdef void* copies[COPIES]  # arenas of the copies of these parameters
     cdef object copied  # the published arena to which `working` and `copies` are equal, or None

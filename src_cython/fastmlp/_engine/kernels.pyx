@@ -39,7 +39,7 @@ ALIGNMENT = 64  # a cache line, and the widest vector
 cdef int64_t SHUFFLE_MOST = 0xffffffff  # rows; a draw has 32 bits
 
 cdef enum:
-    MOST_ENTRIES = 2147483647  # of a block; 32-bit numbers count them
+    MOST_ENTRIES = 2147483647  # 32-bit numbers count the entries of a block
     PANEL_WORDS = 4  # marks of the columns that pad the last panel
     IDENTITY = 0  # row of ACTIVATIONS
     LONG_PIECES = 16  # a network with fewer full pieces per thread has pieces of half the length

@@ -14,7 +14,7 @@ cdef class Engine(Parameters):
     cdef int typenum
     cdef int64_t row_bytes
     cdef ThreadContext context
-    cdef object groups, degree, table  # of the last epoch; groups_table makes the table of the other two
+    cdef object groups, degree, table  # the last epoch's; groups_table makes the table of the other two
     # free objects, which calls take and return
     cdef list call_buffers, sparse_buffers, call_contexts, call_derivatives, call_jacobians
 

@@ -128,7 +128,7 @@ cdef object hold_out(Engine engine, Pass member, data, cnp.ndarray sums, bint li
     describe(&run.held, data)
     buffers.take_output_weights(engine.kernels, &run.held)
     member.measured = member.net
-    member.measured.operators = engine.net.operators  # with derivatives, those of the epoch lack activations
+    member.measured.operators = engine.net.operators  # those of an epoch with derivatives lack activations
     engine.choose_loss(&member.measured, run.held.labels != NULL)
     if not linked:
         engine.drop_link(&member.measured)
@@ -312,7 +312,7 @@ cdef class Engine(Parameters):
         """Train on every batch once and return the mean objective, or one that is not finite."""
         team = self.helpers(plan.team, True)
         cdef Pass epoch = self.begin(data, plan, team.size if team is not None else 1)
-        self.steps.is_whole = False  # until the epoch has succeeded
+        self.steps.is_whole = False  # the end of the epoch sets it
         cdef object moved = moved_inputs(data.x, plan)
         cdef cnp.ndarray copied
         if moved is not None and self.stale is not None:
@@ -347,7 +347,7 @@ cdef class Engine(Parameters):
         drops = set_dropout(self, task, plan.dropouts)
         stores = plan.clip_norm > 0 or plan.l1 > 0 or plan.share is not None
         context = context_for(self, net, self.context, task, n_threads, drops, stores, data)
-        self.context = None  # until the epoch has ended
+        self.context = None  # the end of the epoch sets it
         if context.working == NULL:
             context.working = context.memory.take(self.n_parameters)
         fresh = self.unread_arena()
@@ -358,7 +358,7 @@ cdef class Engine(Parameters):
             PyErr_CheckSignals()  # copying many millions of weights takes a while
             self.kernels.renew_copies(net)
             PyErr_CheckSignals()
-        context.copied = None  # until the epoch has succeeded
+        context.copied = None  # the end of the epoch sets it
         task.optimizer = steps.optimizer
         task.hyper = steps.hyper
         task.decays, task.hyper[3] = <double*>start_of(plan.weight_decays), plan.optimizer.hyper[3]

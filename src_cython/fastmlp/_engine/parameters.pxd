@@ -20,7 +20,7 @@ cdef class Parameters:
     cdef readonly object spec
     cdef readonly str level
     cdef const fm_kernels* kernels
-    cdef fm_network net  # with the published parameters' arena
+    cdef fm_network net  # it has the published parameters' arena
     cdef fm_operator* operators
     cdef dict losses  # name -> row
     cdef tuple optimizers  # names by row

@@ -47,7 +47,7 @@ cdef extern from *:
     Py_ssize_t PyVectorcall_NARGS(size_t n)
 
 cpdef enum:
-    FEW_ROWS = 4  # at most these are predicted one by one, which takes less than preparing a block
+    FEW_ROWS = 4  # preparing a block takes longer than predicting these one by one
 
 
 cdef struct Context:
@@ -271,7 +271,7 @@ cdef class Predictor:
 
     def _general(self, x, out):
         """Convert x if necessary, then predict row by row, or blocks of rows with several threads."""
-        result = out  # as it was passed, for the caller
+        result = out  # the caller gets back what it passed
         if is_sparse(x):
             x = check.inputs(x, self.engine.spec, name="x", empty=True)
             out = self._result(out, (x.shape[0], self.context.n_out))
@@ -488,5 +488,5 @@ cdef object call_quickly(object called, PyObject* const* values, size_t n, PyObj
     return Predictor.__call__(called, *arguments[:n_places], **by_name)
 
 
-cdef PyObject* place = <PyObject*>Predictor  # of any object: only the distance of the field counts
+cdef PyObject* place = <PyObject*>Predictor  # any object will do: only the distance of the field counts
 take_vectorcalls(Predictor, <char*>&(<Predictor>place).vectorcall - <char*>place)

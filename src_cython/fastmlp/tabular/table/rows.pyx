@@ -33,8 +33,8 @@ cdef extern from "Python.h":
 
 
 cdef enum:
-    DAY = 86_400  # in seconds
-    SECOND = 1_000_000  # in microseconds
+    DAY = 86_400  # seconds
+    SECOND = 1_000_000  # microseconds
     FIRST_DAY = -719_162  # 0001-01-01 and 9999-12-31, in days since 1970-01-01
     LAST_DAY = 2_932_896
 
@@ -284,7 +284,7 @@ cdef class Derivation:
             row += total
             code += self.n_codes
         if self.n_waves:
-            SINE(angles, angles)  # of NumPy, whose vectors have other bits than the C library
+            SINE(angles, angles)  # NumPy's vectors have other bits than the C library
             angle, row = <double*>start(angles), <double*>start(numbers) + self.n
             for i in range(shape[0]):
                 memcpy(row + i * total, angle + i * self.n_waves, self.n_waves * sizeof(double))
@@ -507,11 +507,11 @@ cdef class Encoder:
     """
     cdef object given
     cdef tuple arrays  # keeps the memory alive to which the structs point
-    cdef fm_encoding first  # of the first member
+    cdef fm_encoding first  # the first member's
     cdef void (*encode_row)(const void*, int64_t, void*) noexcept nogil
     cdef int64_t (*encode_sparse)(const void*, int64_t, void*, int32_t*, void*) noexcept nogil
     cdef int64_t entries  # most inputs of a row that are entries of sparse rows
-    cdef Py_ssize_t members, n_bins, n_values  # of all numbers, and of all categories
+    cdef Py_ssize_t members, n_bins, n_values  # bins of all numbers, values of all categories
 
     def __init__(self, numbers, bins, known, categories, with_missing, limits, layout):
         cdef fm_encoding* c = &self.first
