@@ -30,6 +30,7 @@ SMALL = {
     "estimators": ((*SHORT, "--cases", "batch 32", "100 samples"), (2, 5)),
     "tabular": (("--cases", "wine", "--models", "fast", "HistGB", "--splits", "1"), (4, 5)),
     "distilled": (("--cases", "wine", "--models", "fast", "--rounds", "2"), (1, 1)),
+    "explanations": (("--cases", "fast", "distilled, 50 rows", "--rows", "20"), (1, 2)),
     "tables": ((*SHORT, "--rows", "50", "--models", "fast", "--sizes", "60"), (3, 9)),
     "table_rows": ((*SHORT, "--options=-O1"), (1, 6)),
     "large": (("--rows", "2000", "--models", "fast", "HistGB", "--limit", "9"), (1, 2)),
