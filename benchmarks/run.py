@@ -31,10 +31,7 @@ BENCHMARKS = {
     "estimators": ("estimators.measure", "the estimators against scikit-learn's: fit, predict"),
     "tabular": ("tabular.measure", "the estimators of tables against others: errors, seconds"),
     "distilled": ("distilled.measure", "one network that has learned from a table's members"),
-    "explanations": (
-        "explanations.measure",
-        "contributions of columns, beside SHAP: CPU time, error",
-    ),
+    "explanations": ("explanations.measure", "contributions of columns beside SHAP: time, error"),
     "tables": ("table_times.measure", "rows of tables beside trees; the share of Python in fits"),
     "table_rows": ("table_rows.measure", "one row with a date and a text, in Python and in C"),
     "large": ("large.measure", "large tables: seconds, memory and error, beside boosted trees"),
