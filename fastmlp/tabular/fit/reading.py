@@ -141,9 +141,9 @@ class Reading:
     def without(self, reasons: Mapping[int, str]) -> Reading:
         """Return the same rows without some columns, by their places, each with its reason."""
         whole = self.rows.columns
-        columns = whole.only(set(whole.places).difference(reasons), reasons)
+        data = self.data.only(set(whole.places).difference(reasons), reasons)
+        columns = data.columns
         rows = self.rows._replace(columns=columns, table=columns.part(self.rows.table, whole))
-        data = replace(self.data.only(columns.places), columns=columns)
         validation = self.validation
         if validation is not None:
             table, target = validation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import reprlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -116,9 +116,11 @@ class FitRows:
             total_rows=len(rows),
         )
 
-    def only(self, places: Sequence[int]) -> FitRows:
-        """Return the same rows with some of the columns, by their places in the user's table."""
-        columns = self.columns.only(places)
+    def only(
+        self, places: Iterable[int], reasons: Mapping[int, str] | None = None
+    ) -> FitRows:
+        """Return the same rows with some of the columns, see `Columns.only`."""
+        columns = self.columns.only(places, reasons)
         signs = self.signs
         if signs is not None:
             of_place = dict(zip([place for place, _ in self.columns.numbers], signs, strict=False))

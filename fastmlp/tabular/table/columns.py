@@ -426,12 +426,10 @@ class Columns:
 
     def part(self, table: Table, columns: Columns) -> Table:
         """Return a table of these columns from one of more columns."""
+        kept = frozenset(self.places)
         numbers, codes = (
-            [at for at, (place, _) in enumerate(old) if place in dict(new)]
-            for old, new in (
-                (columns.numbers, self.numbers),
-                (columns.categories, self.categories),
-            )
+            [at for at, (place, _) in enumerate(old) if place in kept]
+            for old in (columns.numbers, columns.categories)
         )
         part = self.empty(len(table))
         part.numbers[:, : len(numbers)] = table.numbers[:, numbers]
