@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -192,9 +192,8 @@ def evaluate(options: argparse.Namespace) -> None:
             raise UsageError(f"--target is needed: {names} are there beside the inputs")
         (target,) = left
     option = "--time-to" if event else "--target"
-    for name, role in {target: option, **({event: "--event"} if event else {})}.items():
-        rows = known_rows(frame, name, role)
-        X, frame = take_rows(X, rows), take_rows(frame, rows)
+    rows = known_rows(frame, {target: option, **({event: "--event"} if event else {})})
+    X, frame = take_rows(X, rows), take_rows(frame, rows)
     y, weights = truth_of(frame, target, weight, option)
     if event:
         y = with_events(frame, y, event)
@@ -355,25 +354,32 @@ def is_missing(values: Array) -> Array:
     return np.array([value is None or value != value for value in values.tolist()], bool)
 
 
-def known_rows(frame: Any, target: str, option: str) -> Any:
-    """Return the places of the rows whose target is known, and warn of the others."""
-    missing = is_missing(tables.column(frame, target, option))
-    n = np.count_nonzero(missing)
-    if n == len(missing) > 0:
-        raise CommandError(f"all values of the column {target!r} are missing: name another column")
-    if n:
-        warnings.warn(
-            f"{option}: {target} is missing in {n:,} of {len(missing):,} rows, which are left out",
-            stacklevel=2,
-        )
-    return np.flatnonzero(~missing)
+def known_rows(frame: Any, roles: Mapping[str, str]) -> Any:
+    """Return the places of the rows that have all targets, and warn of the others.
+
+    ``roles`` are the columns of the targets, each with the option that names it.
+    """
+    rows = np.arange(len(frame))
+    for name, option in roles.items():
+        missing = is_missing(tables.column(frame, name, option)[rows])
+        n = np.count_nonzero(missing)
+        if n == len(missing) > 0:
+            raise CommandError(
+                f"all values of the column {name!r} are missing: name another column"
+            )
+        if n:
+            warnings.warn(
+                f"{option}: {name} is missing in {n:,} of {len(missing):,} rows, which are left "
+                "out",
+                stacklevel=2,
+            )
+        rows = rows[~missing]
+    return rows
 
 
 def truth_of(frame: Any, target: str, weight: str | None, option: str) -> Any:
-    """Return the targets, which ``option`` names, and the weights of rows, None without a name."""
+    """Return the targets of `known_rows`, and the weights of rows, None without a name."""
     y = tables.column(frame, target, option)
-    if n := np.count_nonzero(is_missing(y)):
-        raise CommandError(f"the column {target!r} has {n:,} missing values: remove these rows")
     if weight is None:
         return y, None
     values = tables.column(frame, weight, "--weight")

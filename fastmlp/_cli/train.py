@@ -118,9 +118,8 @@ def train(options: argparse.Namespace) -> None:
     # Numbers would be rounded: identifiers of groups may have many digits.
     frame = tables.read(options.data, dialect, lambda names: [options.groups])
     option = "--target" if options.target else "--time-to"
-    frame = take_rows(frame, models.known_rows(frame, target, option))
-    if options.event:
-        frame = take_rows(frame, models.known_rows(frame, options.event, "--event"))
+    targets = {target: option, **({options.event: "--event"} if options.event else {})}
+    frame = take_rows(frame, models.known_rows(frame, targets))
     y, weights = models.truth_of(frame, target, options.weight, option)
     tables.require(frame, options.drop, "--drop")
     for option in RULES:
@@ -131,7 +130,7 @@ def train(options: argparse.Namespace) -> None:
     if not names:
         raise CommandError("no columns are left to learn from")
     X = frame[names]
-    valid = _validation(options, dialect, frame, [*names, *filter(None, (target, options.event))])
+    valid = _validation(options, dialect, frame, [*names, *targets])
     note = data_warnings.note(target, [*{*y.tolist()}]) if y.dtype.kind in LABEL_KINDS else ""
     task, of_fit = SURVIVAL, {}
     if options.event:
@@ -142,8 +141,7 @@ def train(options: argparse.Namespace) -> None:
     if options.loss and options.task == "classification":
         raise UsageError("--loss is that of a regression: leave it out, or --task classification")
     if valid is not None:  # before the fit, which mistakes in it would waste
-        for name in filter(None, (target, options.event)):
-            valid = take_rows(valid, models.known_rows(valid, name, "--valid"))
+        valid = take_rows(valid, models.known_rows(valid, dict.fromkeys(targets, "--valid")))
         truth = models.truth_of(valid, target, options.weight, "--valid")
         if options.event:
             truth = models.with_events(valid, truth[0], options.event), truth[1]

@@ -116,9 +116,7 @@ class FitRows:
             total_rows=len(rows),
         )
 
-    def only(
-        self, places: Iterable[int], reasons: Mapping[int, str] | None = None
-    ) -> FitRows:
+    def only(self, places: Iterable[int], reasons: Mapping[int, str] | None = None) -> FitRows:
         """Return the same rows with some of the columns, see `Columns.only`."""
         columns = self.columns.only(places, reasons)
         signs = self.signs
