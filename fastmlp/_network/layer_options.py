@@ -32,7 +32,7 @@ def per_layer(
 ) -> tuple[Checked, ...]:
     """Return one checked entry per hidden layer, from one for all or from a sequence."""
     if not is_sequence(value):
-        return (check(name, value),) * n_hidden  # checked even without hidden layers
+        return (check(name, value),) * n_hidden  # a wrong value is refused even if no layer has it
     if len(value) != n_hidden:
         raise ValueError(
             f"{name} has {len(value)} entries but this MLP has {n_hidden} hidden layer"

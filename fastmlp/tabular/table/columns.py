@@ -43,7 +43,7 @@ SAME = "the same as "  # why a column is left out, before the name of the other
 MISSING = -1  # code of a missing or unknown category
 
 FEW_ROWS = 32  # a pandas frame with no more rows is read faster as one array of objects
-MOST_CATEGORIES = 64  # this number of a column's most frequent values always count as frequent
+MOST_CATEGORIES = 64  # as many values of a column are frequent, even if they are rare
 FEWEST_UNKNOWN = 10  # fewest rows without any value of the fit that get a warning
 FEWEST_TEXTS = 21  # a category with fewer values gets no note: codes of groups look like numbers
 MOST_DISTINCT = 0.9  # largest number of values of a category, as a share of its rows
