@@ -96,6 +96,7 @@ cdef extern from "threads/autotune.h" nogil:
     ctypedef struct fm_autotune:
         int32_t trial
         int32_t alone
+    void fm_autotune_start(fm_autotune*)
     void fm_autotune_resume(fm_autotune*)
     int32_t fm_autotune_step(fm_autotune*)
     int32_t fm_autotune_step_at(fm_autotune*, double)

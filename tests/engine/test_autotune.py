@@ -28,6 +28,12 @@ def test_autotuning_finds_the_faster_mode(team, least, most):
     assert least <= steps_alone * alone / seconds <= most
 
 
+def test_a_team_works_four_windows_before_its_first_trial():
+    seconds = 4 * 2e-3
+    assert probe.autotune(lambda t: 1e-4, lambda t: 2e-4, 0.99 * seconds)[1] == 0
+    assert probe.autotune(lambda t: 1e-4, lambda t: 2e-4, 1.2 * seconds)[1] > 0
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a system that tells")
 def test_a_helper_leaves_a_cpu_and_its_affinity_stays():
     allowed = os.sched_getaffinity(0)

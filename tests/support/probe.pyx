@@ -5,7 +5,6 @@
 # cannot cancel out.
 cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memset
 
 from fastmlp._engine.kernels cimport Buffers, Crew, Inputs, Memory, load
 from fastmlp._engine.native cimport Engine, describe
@@ -54,7 +53,7 @@ def autotune(team, alone, double seconds):
     cdef fm_autotune p
     cdef double now = 0
     steps = [0, 0]
-    memset(&p, 0, sizeof(p))
+    fm_autotune_start(&p)
     while now < seconds:
         steps[p.alone] += 1
         now += (alone if p.alone else team)(now)

@@ -33,6 +33,11 @@ typedef struct {
     double cost[2];                  /* seconds per step of each mode; 0: not known */
 } fm_autotune;
 
+/* Begin with the team: few fits are so short that it would have to prove itself in their first window. */
+static inline void fm_autotune_start(fm_autotune *p) {
+    *p = (fm_autotune){.left = AUTOTUNE_SHORTEST, .wait = {AUTOTUNE_SHORTEST, AUTOTUNE_SHORTEST}};
+}
+
 /* Start a window: at the start of an epoch, and when the team has come. */
 static inline void fm_autotune_resume(fm_autotune *p) {
     p->steps = 0;
@@ -43,7 +48,6 @@ static inline void fm_autotune_resume(fm_autotune *p) {
 static inline void fm_autotune_use(fm_autotune *p, int32_t alone, int is_again) {
     int64_t *const wait = &p->wait[alone];
     if (is_again) *wait = 2 * *wait < AUTOTUNE_LONGEST ? 2 * *wait : AUTOTUNE_LONGEST;
-    if (*wait < AUTOTUNE_SHORTEST) *wait = AUTOTUNE_SHORTEST;
     p->left = *wait;
     p->alone = alone;
     p->used_seconds = p->used_steps = 0;

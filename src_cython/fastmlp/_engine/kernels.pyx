@@ -381,6 +381,7 @@ cdef class ThreadContext:
             self.buffers = Buffers.make(k, net, rows, n_threads, True, inputs, False, drops)
         c.n_threads = n_threads
         c.autotune = &self.autotune
+        fm_autotune_start(c.autotune)
         # The update of a piece's last tile overlaps with no other tile, so long pieces are faster; short ones
         # divide a small network more evenly.
         weights = sum(net.operators[l].n_in * net.operators[l].n_out for l in range(net.n_operators))
