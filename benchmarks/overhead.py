@@ -16,7 +16,7 @@ import numpy as np
 from harness import FAULT, Rows
 
 import fastmlp
-from fastmlp._engine import kernels, native_engine
+from fastmlp._engine import native, native_engine
 from fastmlp._engine.protocol import Epochs
 
 ROWS = (1_000, 10_000, 100_000, 1_000_000)
@@ -67,14 +67,14 @@ def row(rows: int, rounds: int, turn: float) -> dict[str, Any]:
     plain, watched = idle_fit(rows), idle_fit(rows, observe)
 
     def check() -> None:
-        kernels.shuffle(order, 1, level)
+        native.shuffle(order, 1, level)
         np.testing.assert_array_equal(np.sort(order), np.arange(rows))
         assert rows < 2 or (order != np.arange(rows)).any(), "the shuffle changed nothing"
         for fit in (plain, watched):
             assert fit(epochs=3).loss == [1.0] * 3
 
     calls = {
-        "shuffle": functools.partial(kernels.shuffle, order, 2, level),
+        "shuffle": functools.partial(native.shuffle, order, 2, level),
         "one": functools.partial(plain, epochs=1),
         "many": functools.partial(plain, epochs=EPOCHS),
         "one, callback": functools.partial(watched, epochs=1),

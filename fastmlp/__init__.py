@@ -106,7 +106,7 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
 __version__ = "0.1.0"
 
 # If Python finds the source folder first, the compiled modules are where pip has installed them.
-if PathFinder.find_spec("predictor", [f"{folder}/_engine" for folder in __path__]) is None:  # noqa: F405
+if PathFinder.find_spec("native", [f"{folder}/_engine" for folder in __path__]) is None:  # noqa: F405
     from pkgutil import extend_path
 
     __path__ = extend_path(__path__, __name__)  # noqa: F405

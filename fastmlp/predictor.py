@@ -7,6 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # an annotation includes the predictors of the NumPy engine
     from fastmlp._engine.any_predictor import Predictor
 else:
-    from fastmlp._engine.predictor import Predictor
+    from fastmlp._engine.native import Predictor
 
 __all__ = ["Predictor"]

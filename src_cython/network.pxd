@@ -46,7 +46,7 @@ cdef struct fm_block:
     void* gradient  # (rows, columns) slopes or gradients; NULL: not needed
 
 
-# A custom activation or loss (_engine/kernels.pyx, functions.pxd).
+# A custom activation or loss (_engine/kernels.pxi, functions.pxd).
 cdef struct fm_function:
     int (*call)(const fm_function*, const fm_block*, void* signals) noexcept nogil  # true: failure
     # an activation of n elements of one row; NULL if it needs the interpreter lock

@@ -26,7 +26,7 @@ sys.dont_write_bytecode = False
 ROOT = Path(__file__).resolve().parents[1]
 
 # `python -m pytest` puts the current folder on the path; without compiled modules it is no package.
-if not list((ROOT / "fastmlp" / "_engine").glob("predictor.*.so")):
+if not list((ROOT / "fastmlp" / "_engine").glob("native.*.so")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
 import children  # noqa: E402

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from fastmlp._engine.native import Predictor as CompiledPredictor
 from fastmlp._engine.numpy.predictor import Predictor as NumpyPredictor
-from fastmlp._engine.predictor import Predictor as CompiledPredictor
 
 Predictor: TypeAlias = CompiledPredictor | NumpyPredictor

@@ -16,10 +16,8 @@ from numpy.typing import DTypeLike
 try:
     # By their whole names, so that an error has the name of the module.
     import fastmlp._engine.cpu as cpu
-    import fastmlp._engine.kernels as kernels
     import fastmlp._engine.native as native
     from fastmlp._engine.cpu_levels import DTYPES, LEVELS, available_levels, built_levels, level
-    from fastmlp._engine.predictor import Predictor
 except ImportError as error:
     remedies = {
         "install fastmlp with a C compiler present (pip install .)": True,
@@ -41,7 +39,7 @@ __all__ = ["DTYPES", "LEVELS", "Engine", "available_levels", "built_levels", "le
 
 
 class Engine(native.Engine):
-    """The compiled engine, with its predictor, a further compiled module."""
+    """The compiled engine with its predictor, as a class of Python."""
 
     __slots__ = ()
 
@@ -50,10 +48,10 @@ class Engine(native.Engine):
         n_threads: int | None = None,
         weight_type: str | None = None,
         parameters: Sequence[Any] | None = None,
-    ) -> Predictor:
+    ) -> native.Predictor:
         """Return a frozen copy of the network with a fast call."""
         arrays = self.parameters() if parameters is None else parameters
-        return Predictor(
+        return native.Predictor(
             self.spec, self.level, *arrays, n_threads=n_threads, weight_type=weight_type
         )
 
@@ -61,7 +59,7 @@ class Engine(native.Engine):
 def bfloat16_unit() -> str:
     """Return what multiplies in training with ``compute="bfloat16"``."""
     units = "none, float32 instead", "AVX512-BF16", "AMX"
-    return units[cpu.bfloat16_products() if kernels.has_bfloat16(level()) else 0]
+    return units[cpu.bfloat16_products() if native.has_bfloat16(level()) else 0]
 
 
 def inputs_at_a_time() -> str:
@@ -71,9 +69,9 @@ def inputs_at_a_time() -> str:
 
 def peak(dtype: DTypeLike = "float32") -> float:
     """Return the multiply-add rate of one core on this level, measured now, in GFLOP/s."""
-    return float(kernels.peak(np.dtype(dtype).name, level()))
+    return float(native.peak(np.dtype(dtype).name, level()))
 
 
 def compiler() -> str:
     """Return the name and version of the compiler that made the kernels in use."""
-    return kernels.compiler(level())[0]
+    return native.compiler(level())[0]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from fastmlp._engine.kernels import Crew
+    from fastmlp._engine.native import Crew
 
 MAX_THREADS = 256  # jobs.pxd has the same number
 
@@ -49,7 +49,7 @@ class Team:
             self._forget()
             self._process = os.getpid()
         if self._crew is None:
-            from fastmlp._engine.kernels import Crew
+            from fastmlp._engine.native import Crew
 
             crew = Crew()
             try:

@@ -30,7 +30,7 @@ class TensorKind(NamedTuple):
     layers: slice  # EVERY, HIDDEN, FIRST or LAST
     shape: Shape  # places of its sizes in (network inputs, fan_in, fan_out)
     option: str  # attribute of Spec that selects the layers with such a tensor; "": all layers
-    gradient: str  # how the native engine computes its gradient: GRADIENTS in parameters.pyx
+    gradient: str  # how the native engine computes its gradient: GRADIENTS in parameters.pxi
     group: str  # prefix of its factors, ..._rate and ..._decay, in Groups; weights always decay
     first: float  # value before training; initializers then draw the weights
     meaning: str  # docstring of the property

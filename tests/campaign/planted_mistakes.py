@@ -179,7 +179,7 @@ _NATIVE = [
     ),
     *_native(
         "missing lock",
-        ("fastmlp/_engine/parameters.pyx", "if arena_of_old is None or not FM_IS_ONLY_HERE(arena_of_old):", "if arena_of_old is None:", "engine/test_races.py training/test_callbacks.py"),
+        ("fastmlp/_engine/parameters.pxi", "if arena_of_old is None or not FM_IS_ONLY_HERE(arena_of_old):", "if arena_of_old is None:", "engine/test_races.py training/test_callbacks.py"),
         ("fastmlp/_engine/jobs.pxd", "        if not wait_for(run, i // job.n, &interrupt):\n            return\n", "", "models/test_joint.py"),
         ("c/threads/sync.h", "    if (b->size == 1) return;\n", "    return;\n", "engine/test_bits.py engine/test_threads.py"),
     ),
@@ -191,20 +191,20 @@ _NATIVE = [
     ),
     *_native(
         "lost weight",
-        ("fastmlp/_engine/native.pyx", "start_of(data.weights), start_of(data.output_weights)", "NULL, start_of(data.output_weights)", "engine/test_blocks.py"),
+        ("fastmlp/_engine/engine.pxi", "start_of(data.weights), start_of(data.output_weights)", "NULL, start_of(data.output_weights)", "engine/test_blocks.py"),
         ("kernels/derivatives.pxd", "row_of(task.order, start + r) * d.n_tangents", "(start + r) * d.n_tangents", "engine/test_jacobian_loss.py"),
         ("kernels/epoch.pxd", "<double>(weight != 0)", "<double>1", "engine/test_batches.py"),
         ("kernels/epoch.pxd", "(<real*>task.data.weights)[row_of(task.order, r)]", "(<real*>task.data.weights)[r]", "engine/test_blocks.py"),
     ),
     *_native(
         "stale cache",
-        ("fastmlp/_engine/native.pyx", "copied = np.union1d(moved, self.stale)", "copied = moved", "models/test_sparse_doors.py"),
-        ("fastmlp/_engine/parameters.pyx", "self.stale = self.published, parameters, None", "self.stale = self.published, parameters, self.stale", "models/test_sparse_doors.py"),
-        ("fastmlp/_engine/native.pyx", "if context.copied is not self.published:", "if context.copied is None:", "engine/test_state.py models/test_mlp.py"),
+        ("fastmlp/_engine/engine.pxi", "copied = np.union1d(moved, self.stale)", "copied = moved", "models/test_sparse_doors.py"),
+        ("fastmlp/_engine/parameters.pxi", "self.stale = self.published, parameters, None", "self.stale = self.published, parameters, self.stale", "models/test_sparse_doors.py"),
+        ("fastmlp/_engine/engine.pxi", "if context.copied is not self.published:", "if context.copied is None:", "engine/test_state.py models/test_mlp.py"),
         ("c/panels/entries.h", "    clear_entries(e, thread);\n", "", "engine/test_entries.py"),
         ("kernels/epoch.pxd", "            clear_entries(buffers.entries, thread)\n", "            pass\n", "engine/test_entries.py"),
         ("kernels/pieces.pxd", "prefetch)\n    finish_piece(task, piece)\n", "prefetch)\n", "engine/test_blocks.py"),
-        ("fastmlp/_engine/native.pyx", "or last.drops != drops):", "):", "network/test_scheduled.py"),
+        ("fastmlp/_engine/engine.pxi", "or last.drops != drops):", "):", "network/test_scheduled.py"),
     ),
 ]
 # fmt: on

@@ -15,7 +15,7 @@ import pytest
 
 import fastmlp
 from fastmlp._engine import cpu, native_engine
-from fastmlp._engine.predictor import Predictor
+from fastmlp._engine.native import Predictor
 from fastmlp._engine.thread_pool import Team
 from fastmlp._models.network import network_of
 

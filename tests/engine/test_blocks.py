@@ -107,10 +107,10 @@ def test_gradients_on_any_threads(n, case, level, dtype):
 
 
 def test_big_batches_need_no_big_buffers(monkeypatch):
-    from fastmlp._engine import kernels
+    from fastmlp._engine import native
 
-    taken, allocate = [], kernels.allocate
-    monkeypatch.setattr(kernels, "allocate", lambda n: taken.append(n) or allocate(n))
+    taken, allocate = [], native.allocate
+    monkeypatch.setattr(native, "allocate", lambda n: taken.append(n) or allocate(n))
     needed = []
     for n in (2 * BLOCK_ROWS, 64 * BLOCK_ROWS):
         spec, fast, _ = engines(native_engine.level(), "float32")

@@ -5,7 +5,7 @@ import inspect
 import cases
 import pytest
 
-from fastmlp._engine import compiled, kernels, protocol, thread_count
+from fastmlp._engine import compiled, native, protocol, thread_count
 from fastmlp._engine.numpy import numpy_engine
 
 # What the native side has besides, for its own modules only.
@@ -57,4 +57,4 @@ def test_methods_have_the_same_parameters_and_defaults(name):
 
 def test_threads_knows_the_numbers_of_the_native_side():
     for name in ("MAX_THREADS", "CALL_ROWS"):
-        assert getattr(thread_count, name) == getattr(kernels, name)
+        assert getattr(thread_count, name) == native.LIMITS[name]

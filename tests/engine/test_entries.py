@@ -122,15 +122,15 @@ def test_rows_change_from_call_to_call(level):
 
 
 def test_memory_does_not_grow_with_the_columns_of_a_batch():
-    from fastmlp._engine import kernels
+    from fastmlp._engine import native
 
-    taken, allocate = [], kernels.allocate
+    taken, allocate = [], native.allocate
     spec = cases.build((200_000, 2), dtype="float32")
     rows = fastmlp.SparseRows(np.arange(2001), np.arange(2000), np.ones(2000, "f4"), 200_000)
     engine, _ = cases.engines(spec, LEVELS[0], np.random.default_rng(0))
     data = cases.data(cases.build((1, 2), dtype="float32"), 2000, np.random.default_rng(0))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "allocate", lambda n: taken.append(n) or allocate(n))
+        patch.setattr(native, "allocate", lambda n: taken.append(n) or allocate(n))
         results(engine, replace(data, x=rows), 500, fastmlp.SGD(0.1), 1)
     weights = 200_032 * 64 * 4  # bytes of a panel; dense rows would have 8 times as many
     assert max(taken) <= weights

@@ -16,7 +16,7 @@ import test_bits
 
 import fastmlp
 from fastmlp._engine import native_engine
-from fastmlp._engine.predictor import Predictor
+from fastmlp._engine.native import Predictor
 from fastmlp._models.network import network_of
 
 LIBM = ctypes.CDLL(None)

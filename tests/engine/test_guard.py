@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp._engine import kernels, native, native_engine
+from fastmlp._engine import native, native_engine
 from fastmlp._engine.plan import Plan
 from fastmlp._network.data import Data
 
@@ -112,14 +112,14 @@ def plants(run):
         "read: learning rates": lambda: fit(rates=full(rates), batch_size=2),
         "write: predictions": lambda: short_result(lambda: engine.predict(x)),
         "write: weights out": lambda: short_result(engine.parameters),
-        "write: shuffle": lambda: kernels.shuffle(longer(full(order)), 5, run.level),
+        "write: shuffle": lambda: native.shuffle(longer(full(order)), 5, run.level),
         **short_blocks(run),
     }
 
 
 def fit_in(run, allocate):
     """Fit with every kind of block in use, the library's blocks coming from `allocate`."""
-    kernels.allocate = allocate
+    native.allocate = allocate
     spec = cases.build([150, *[48] * 9], "gelu", fastmlp.CrossEntropy(), run.dtype, 0.0, "after")
     engine = native.Engine(spec, run.level)
     x = np.ones((64, 150), run.dtype)
@@ -135,7 +135,7 @@ def fit_in(run, allocate):
 
 def short_blocks(run):
     """Return {name: a fit in which one of the library's own blocks is far too short}."""
-    real, sizes = kernels.allocate, []
+    real, sizes = native.allocate, []
 
     def note_size(n_bytes):
         sizes.append(n_bytes)
@@ -144,13 +144,13 @@ def short_blocks(run):
     def plant(which):
         counter = itertools.count()
         # Aligned like the rest.
-        short = kernels.ALIGNMENT * -(-sizes[which] // (8 * kernels.ALIGNMENT))
+        short = native.LIMITS["ALIGNMENT"] * -(-sizes[which] // (8 * native.LIMITS["ALIGNMENT"]))
         return lambda n_bytes: real(short if next(counter) == which else n_bytes)
 
     fit_in(run, note_size)
-    kernels.allocate = real
+    native.allocate = real
     # Any part of a single vector is a vector, and a counter has a cache line to itself.
-    big = [k for k, size in enumerate(sizes) if size > kernels.ALIGNMENT]
+    big = [k for k, size in enumerate(sizes) if size > native.LIMITS["ALIGNMENT"]]
     return {f"own block {k}, {sizes[k]} bytes": lambda k=k: fit_in(run, plant(k)) for k in big}
 
 

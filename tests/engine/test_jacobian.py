@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from test_predictor import LOSSES, assert_same_bits, every_dtype, every_level, make, rows_of
 
-from fastmlp._engine.predictor import Predictor
+from fastmlp._engine.native import Predictor
 
 SIZES = ((4, 3), (5, 33, 3), (3, 9, 17, 2), (2, 1, 5), (6, 8, 1))
 

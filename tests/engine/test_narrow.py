@@ -12,7 +12,7 @@ import fastmlp
 from fastmlp import reference
 from fastmlp._core.weight_types import from_bfloat16, in_units, to_bfloat16
 from fastmlp._engine import narrow, thread_count
-from fastmlp._engine.predictor import Predictor
+from fastmlp._engine.native import Predictor
 
 every_type = pytest.mark.parametrize("weights", narrow.TYPES)
 every_level = pytest.mark.parametrize("level", LEVELS)

@@ -28,7 +28,7 @@ from test_predictor import assert_same_bits, every_dtype, every_level, make, row
 
 import fastmlp
 from fastmlp._engine import native_engine
-from fastmlp._engine.predictor import Predictor
+from fastmlp._engine.native import Predictor
 
 LEVELS = native_engine.available_levels()
 

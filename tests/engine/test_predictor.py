@@ -10,8 +10,8 @@ from tolerances import assert_close
 
 import fastmlp
 from fastmlp._engine import native_engine, thread_count
+from fastmlp._engine.native import Predictor
 from fastmlp._engine.numpy import numpy_engine
-from fastmlp._engine.predictor import Predictor
 from fastmlp._network.activations import ACTIVATIONS
 
 LEVELS = native_engine.available_levels()

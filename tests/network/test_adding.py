@@ -14,7 +14,7 @@ import children
 import pytest
 
 import fastmlp
-from fastmlp._engine import native_engine, parameters
+from fastmlp._engine import native, native_engine
 from fastmlp._network.operators import OPERATORS
 from fastmlp._network.tensors import TENSORS
 
@@ -107,7 +107,7 @@ def test_rows_of_tensors_name_what_there_is():
         assert isinstance(getattr(fastmlp.MLP, kind), property)
         assert kind in fastmlp.MLP.__annotations__, "for type checkers"
         assert kind in OPERATORS[row.operator]
-        assert row.gradient in parameters.GRADIENTS
+        assert row.gradient in native.GRADIENTS
         assert f"{row.group}_rate" in fields
         assert not row.option or hasattr(spec, row.option)
     assert len({row.label for row in TENSORS.values()}) == len(TENSORS)

@@ -16,10 +16,10 @@ from tolerances import TOLERANCES, assert_all_close, assert_close
 import fastmlp
 from fastmlp import Groups
 from fastmlp._engine import native, native_engine
+from fastmlp._engine.native import Predictor
 from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.numpy.numpy_engine import flat
 from fastmlp._engine.numpy.random import dropout_masks
-from fastmlp._engine.predictor import Predictor
 from fastmlp._models.network import network_of
 from fastmlp._network.activations import ACTIVATIONS, blended
 from fastmlp._network.layer_norm import EPSILON, POSITIONS, layer_norm

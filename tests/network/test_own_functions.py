@@ -23,8 +23,8 @@ from tolerances import assert_all_close, assert_close
 import fastmlp
 from fastmlp import Groups
 from fastmlp._engine import native, native_engine
+from fastmlp._engine.native import Predictor
 from fastmlp._engine.numpy import numpy_engine
-from fastmlp._engine.predictor import Predictor
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.spec import BLOCK_ROWS
 

@@ -21,10 +21,10 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp._engine import native_engine, predictor
+from fastmlp._engine import native, native_engine
 
 ROOT = Path(__file__).resolve().parents[2]
-INSTALLED = Path(predictor.__file__).parents[1]
+INSTALLED = Path(native.__file__).parents[1]
 BINARIES = sorted(INSTALLED.rglob("*.so"))
 TEXTS = "c_table_templates", "c_templates", "digits", "refusals", "synonyms"
 DATA = [f"data/{name}" for name in ("digits.npz", *(f"{name}.txt" for name in TEXTS))]
@@ -48,7 +48,9 @@ def sdist(tmp_path_factory):
 
 def test_source_distribution_has_every_source(sdist):
     native = {path for path in (ROOT / "src_cython").rglob("*") if path.is_file()}
-    wanted = {str(p.relative_to(ROOT)) for p in native if p.suffix in {".pyx", ".pxd", ".h"}}
+    wanted = {
+        str(p.relative_to(ROOT)) for p in native if p.suffix in {".pyx", ".pxi", ".pxd", ".h"}
+    }
     python = (ROOT / "fastmlp").rglob("*.py*")
     wanted |= {str(p.relative_to(ROOT)) for p in python if p.suffix in {".py", ".pyi"}}
     wanted |= {"setup.py", "pyproject.toml", "LICENSE", "README.md"}
@@ -265,7 +267,7 @@ def test_one_header_knows_the_system():
     """Threads, clock and affinity differ between POSIX and Windows in one place."""
     known = re.compile(r"pthread|windows\.h|<(time|sched|unistd)\.h>")
     sources = [
-        path for kind in ("h", "pxd", "pyx") for path in ROOT.glob(f"src_cython/**/*.{kind}")
+        path for kind in ("h", "pxd", "pxi", "pyx") for path in ROOT.glob(f"src_cython/**/*.{kind}")
     ]
     assert {path.name for path in sources if known.search(path.read_text())} <= {"system.h"}
 
@@ -313,7 +315,7 @@ def test_numpy_is_the_only_requirement_at_run_time():
 
 
 def test_installation_is_complete():
-    stubs = "_engine/predictor.pyi", "_engine/native.pyi", "tabular/table/rows.pyi"
+    stubs = "_engine/native.pyi", "tabular/table/rows.pyi"
     for name in ("py.typed", *DATA, *stubs):
         assert (INSTALLED / name).exists(), name
     assert not list(INSTALLED.rglob("probe*")), "for tests only"

@@ -19,7 +19,7 @@ import pytest
 import fastmlp
 import fastmlp.digits
 import fastmlp.tabular
-from fastmlp._engine import kernels, native_engine
+from fastmlp._engine import native, native_engine
 from fastmlp._export import c_derivatives, c_source, c_text, onnx_nodes
 from fastmlp._network import activations, losses, optimizers
 
@@ -32,12 +32,12 @@ LAYERS = (
     *("_training", "_models", "sklearn", "tabular", "dask", "_cli", ""),
 )
 SUFFIXES = (
-    *(".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in"),
+    *(".py", ".pyi", ".pyx", ".pxi", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in"),
     *("run", "wheels", "aarch64"),
 )
 NATIVE = ROOT / "src_cython"
 FOLDERS = ("fastmlp", "src_cython", "tests", "benchmarks", "examples", "docs", ".ci")
-CODE = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c")
+CODE = (".py", ".pyi", ".pyx", ".pxi", ".pxd", ".h", ".c")
 MOST_LINES = 800
 
 
@@ -50,11 +50,11 @@ def sources():
 
 
 def module_files():
-    """Return the files of each module of the package: Python, or Cython's .pyx and .pxd."""
+    """Return the files of each module of the package: Python, or Cython's .pyx, .pxi and .pxd."""
     found = {}
     for root in (ROOT, NATIVE):
         for path in sorted((root / "fastmlp").rglob("*.p[yx]*")):
-            if path.suffix in (".py", ".pyx", ".pxd"):
+            if path.suffix in (".py", ".pyx", ".pxi", ".pxd"):
                 name = ".".join(path.relative_to(root).with_suffix("").parts)
                 found.setdefault(name.removesuffix(".__init__"), []).append(path)
     return found
@@ -242,7 +242,7 @@ def test_no_build_products_among_the_sources():
 @pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", native_engine.available_levels())
 def test_tables_in_c_and_python_have_the_same_rows(level, dtype):
-    rows, loss_rows, optimizer_rows = kernels.tables(level, dtype)
+    rows, loss_rows, optimizer_rows = native.tables(level, dtype)
     assert tuple(rows) == tuple(activations.ACTIVATIONS)
     assert tuple(loss_rows) == losses.NATIVE_LOSSES
     assert tuple(optimizer_rows) == optimizers.NATIVE_OPTIMIZERS
@@ -339,8 +339,8 @@ def is_python(name):
 
 
 def name_is_importable(name):
-    """A .pxd alone is no module, and a hook is read by PyInstaller alone."""
-    return "hook-" not in name and any(path.suffix != ".pxd" for path in MODULES[name])
+    """A file that others include is no module, and a hook is read by PyInstaller alone."""
+    return "hook-" not in name and any(path.suffix in (".py", ".pyx") for path in MODULES[name])
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs"])

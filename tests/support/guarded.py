@@ -25,8 +25,7 @@ import numpy as np
 from probing import probe
 from scipy import sparse
 
-from fastmlp._engine import kernels, native, parameters, predictor
-from fastmlp._engine.kernels import shuffle
+from fastmlp._engine import native
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network import spec
@@ -151,8 +150,7 @@ def install(level):
         block[:] = 0
         return block
 
-    kernels.allocate = allocate
-    parameters.np = native.np = predictor.np = GuardedNumPy()
+    native.allocate, native.np = allocate, GuardedNumPy()
     if rows_of_tables:
         rows_of_tables.level = lambda: level
 
@@ -360,7 +358,7 @@ def one_engine(run, layer_sizes, layout, turn, team):
     if layer_sizes[0] * layer_sizes[-1] < 100:
         run.count("hessian", *frozen.derivatives(x[:9], team))
     order = POOL.copy(np.arange(n, dtype=np.int64))
-    shuffle(order, 3, run.level)
+    native.shuffle(order, 3, run.level)
     run.count("shuffle")
     engine.start(turn["optimizer"])
     rates = POOL.empty(-(-n // turn["batch"]))
@@ -402,7 +400,7 @@ def predictor_cases(run):
             more = {"scale": scale, "parametric": parametric, "skip": skip}
             more |= {"layer_norm": norm, "linear_path": skip is not None}
             spec = cases.build(sizes, names, loss, run.dtype, **more)
-            predict = predictor.Predictor(spec, run.level, *random_parameters(run, spec))
+            predict = native.Predictor(spec, run.level, *random_parameters(run, spec))
             row, x = run.random(sizes[0]), run.random(9, sizes[0])
             run.count("one row", predict(POOL.copy(row)))
             run.count("one row", predict(POOL.copy(row), POOL.empty(spec.shapes[-1][1], run.dtype)))

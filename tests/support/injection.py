@@ -25,7 +25,7 @@ import trials
 from states import digest, state
 
 import fastmlp
-from fastmlp._engine import kernels, thread_count, thread_pool
+from fastmlp._engine import native, thread_count, thread_pool
 from fastmlp.sklearn import MLPClassifier, MLPRegressor
 
 RNG = np.random.default_rng(3)
@@ -222,7 +222,7 @@ def out_of_memory(subject: Subject, for_good: bool) -> trials.Trial:
             model, again = subject.make(), bool(rng.integers(2))  # the same call once more
             before = state(model)
             error = MemoryError(f"injected into allocation {nth}")
-            with injected(kernels, "allocate", error, nth, for_good) as fault:
+            with injected(native, "allocate", error, nth, for_good) as fault:
                 try:
                     subject.call(model)
                     raised = None

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 
 import fastmlp
-from fastmlp._engine import kernels, native_engine
+from fastmlp._engine import native, native_engine
 
 ROW = 3000
 
@@ -37,7 +37,7 @@ def thread():
     order = np.arange(10**6)
     for _ in range(50):
         calls = [
-            threading.Thread(target=kernels.shuffle, args=(order, seed, native_engine.level()))
+            threading.Thread(target=native.shuffle, args=(order, seed, native_engine.level()))
             for seed in (1, 2)
         ]
         for call in calls:

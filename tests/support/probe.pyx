@@ -6,14 +6,13 @@
 cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
 
-from fastmlp._engine.kernels cimport Buffers, Crew, Inputs, Memory, load
-from fastmlp._engine.native cimport Engine, describe
+from fastmlp._engine.native cimport Buffers, Crew, Engine, Inputs, Memory, describe, load
 from network cimport *
 from rounding cimport ceil_div, round_up
 
 import numpy as np
 
-from fastmlp._engine import kernels
+from fastmlp._engine import native
 from fastmlp._network import spec
 from fastmlp._network.data import Data
 
@@ -293,7 +292,7 @@ cdef class Kernels:
             buffers[i] = memory.take(n)
             if i < len(arrays):
                 view(buffers[i], len(w), self.dtype)[...] = arrays[i]
-        row = kernels.tables(self.level, self.dtype.name)[2].index(optimizer.native_row)
+        row = native.tables(self.level, self.dtype.name)[2].index(optimizer.native_row)
         k.step(row, hyper, learning_rate, new_powers, l2, scale,
                buffers[0], buffers[1], buffers[2], buffers[3], n)
         for i in range(len(arrays)):

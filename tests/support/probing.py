@@ -15,7 +15,7 @@ from pathlib import Path
 import children
 
 ROOT = Path(__file__).resolve().parents[2]
-NATIVE = {".pyx", ".pxd", ".h"}
+NATIVE = {".pyx", ".pxi", ".pxd", ".h"}
 
 
 def is_newest(built: Iterable[Path]) -> bool:

@@ -17,9 +17,7 @@ import sys
 
 import numpy as np
 
-COMPILED = re.compile(
-    r"fastmlp\._engine\.(predictor|native|crew|parameters|passes|buffers|kernels|cpu|_kernels_\w+)"
-)
+COMPILED = re.compile(r"fastmlp\._engine\.(native|cpu|_kernels_\w+)")
 
 
 class Broken(importlib.abc.MetaPathFinder, importlib.abc.Loader):

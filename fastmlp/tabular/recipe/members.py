@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.history import History
-from fastmlp._engine.native import predict_each
+from fastmlp._engine.native import FEW_ROWS, predict_each
 from fastmlp._engine.optimizer_state import OptimizerState
-from fastmlp._engine.predictor import FEW_ROWS
 from fastmlp._engine.thread_count import call_team, default_threads
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import model_of

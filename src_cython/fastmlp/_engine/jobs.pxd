@@ -14,7 +14,7 @@ cdef enum:
     MOST_BLOCKS = 16  # most blocks that a thread takes at a time
     QUICK_WEIGHTS = 30000  # a call of fewer is so short that releasing the lock costs more
     STACK_BYTES = 10240  # row buffers above this size use the heap, as some threads have stacks of 64 KiB
-    ALIGNMENT = 64
+    ALIGNMENT = 64  # a cache line, and the widest vector
 
 
 cdef struct Watch:  # it looks for signals during a native call

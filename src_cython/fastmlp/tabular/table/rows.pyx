@@ -11,7 +11,7 @@ from libc.math cimport INFINITY, NAN, fmod, isinf, pow
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
-from fastmlp._engine.kernels cimport load
+from fastmlp._engine.native cimport load
 from network cimport FM_ROWS_CAPSULE, fm_row_source
 
 import datetime

@@ -11,9 +11,7 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
-from fastmlp._engine.jobs cimport (
-    CALL_ROWS as _CALL_ROWS, MAX_THREADS as _MAX_THREADS, EpochJob, ManyJob, Run, Watch, objective_of,
-    run_epoch, run_many_epochs, settle)
+from fastmlp._engine.jobs cimport *
 from layout cimport place_copy
 from network cimport *
 from rounding cimport ceil_div, round_up
@@ -31,10 +29,8 @@ from fastmlp._engine import cpu
 from fastmlp._engine.cpu_levels import kernel_module
 from fastmlp._network.sparse import SparseRows
 
-cnp.import_array()
-
-CALL_ROWS, MAX_THREADS = _CALL_ROWS, _MAX_THREADS
-ALIGNMENT = 64  # a cache line, and the widest vector
+# Numbers of jobs.pxd that Python code has, too.
+LIMITS = {"CALL_ROWS": CALL_ROWS, "MAX_THREADS": MAX_THREADS, "ALIGNMENT": ALIGNMENT}
 
 cdef int64_t SHUFFLE_MOST = 0xffffffff  # rows; a draw has 32 bits
 

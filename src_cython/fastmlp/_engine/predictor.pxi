@@ -1,6 +1,3 @@
-# distutils: extra_compile_args = -O1 -fcrossjumping -Wno-ignored-optimization-argument
-# At -Os, a call of a microsecond would take longer. Equal ends of branches are one, as there (gcc alone can).
-#
 # Predictions with little overhead: a frozen copy of a model's weights behind a fast call.
 #
 # The fast path asks NumPy's C API whether x has exactly the layout that the kernels read, and passes the
@@ -14,7 +11,6 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memcpy
 
 from fastmlp._engine.jobs cimport QUICK_WEIGHTS, predict_rows
-from fastmlp._engine.native cimport Engine
 from network cimport *
 
 import numpy as np
@@ -24,8 +20,6 @@ from fastmlp._engine.explainable import Explainable, of_predictor
 from fastmlp._engine.exportable import Exportable
 from fastmlp._network.sparse import SparseRows, is_sparse
 from fastmlp._validation import check
-
-cnp.import_array()
 
 cdef extern from *:
     """

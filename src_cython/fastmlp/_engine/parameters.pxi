@@ -10,19 +10,16 @@ cimport numpy as cnp
 from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memcpy
 
-from fastmlp._engine.kernels cimport Memory, describe_function, load
 from layout cimport lay_out
 from network cimport *
 from rounding cimport ceil_div, round_up
 
 import numpy as np
 
-from fastmlp._engine import cpu, kernels, optimizer_state
+from fastmlp._engine import cpu, optimizer_state
 from fastmlp._network import tensors
 from fastmlp._network.optimizers import SLOTS
 from fastmlp._network.operators import OPERATORS
-
-cnp.import_array()
 
 # How the gradients of tensors.TENSORS are computed; COLUMN replaces TILES for a matrix with one column.
 GRADIENTS = {"tiles": TILES, "sums": SUMS, "normal_products": NORMAL_PRODUCTS, "products": PRODUCTS}
@@ -148,7 +145,7 @@ cdef class Parameters:
             self.net.products = cpu.bfloat16_products()
         self.tensors = tuple((kind, tuple(shapes)) for kind, shapes in spec.tensors.items())
         self.memory = Memory(k.element_size)
-        activations, losses, self.optimizers = kernels.tables(level, spec.dtype.name)
+        activations, losses, self.optimizers = tables(level, spec.dtype.name)
         self.losses = {name: row for row, name in enumerate(losses)}
         self.drops = tuple(p > 0 for p in spec.dropout)
         self.dropout = <double*>self.memory.take(len(spec.dropout), sizeof(double))
@@ -220,7 +217,7 @@ cdef class Parameters:
         return None if self.takes_lock or (with_loss and self.loss_takes_lock) else team
 
     cdef object empty_arena(self):
-        return kernels.allocate(self.n_parameters * self.kernels.element_size)
+        return allocate(self.n_parameters * self.kernels.element_size)
 
     cdef object read(self, fm_network* net):
         """Fill a network with the published parameters; keep the returned arena alive while it is used."""
@@ -333,7 +330,7 @@ cdef class Parameters:
             raise ValueError(
                 f"the snapshot has {len(snapshot)} bytes but {len(self.published)} are expected: pass one of "
                 "a model with the same compute, from a CPU with the same bfloat16 unit (fastmlp.show_config)")
-        if <uintptr_t>cnp.PyArray_DATA(snapshot) % <uintptr_t>kernels.ALIGNMENT:  # a copied array
+        if <uintptr_t>cnp.PyArray_DATA(snapshot) % <uintptr_t>ALIGNMENT:  # a copied array
             aligned = self.empty_arena()
             aligned[:] = snapshot
             snapshot = aligned
