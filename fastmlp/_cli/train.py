@@ -142,9 +142,9 @@ def train(options: argparse.Namespace) -> None:
         raise UsageError("--loss is that of a regression: leave it out, or --task classification")
     if valid is not None:  # before the fit, which mistakes in it would waste
         valid = take_rows(valid, models.known_rows(valid, dict.fromkeys(targets, "--valid")))
-        truth = models.truth_of(valid, target, options.weight, "--valid")
+        truth, of_truth = models.truth_of(valid, target, options.weight, "--valid")
         if options.event:
-            truth = models.with_events(valid, truth[0], options.event), truth[1]
+            truth = models.with_events(valid, truth, options.event)
     loss = {"loss": options.loss} if options.loss else {}
     model = getattr(tabular, TASKS.get(task, "TabMLPSurvival"))(
         **loss,
@@ -171,7 +171,8 @@ def train(options: argparse.Namespace) -> None:
         "out_of_fold": models.scores_of_fit(model, y, weights),
     }
     if valid is not None:
-        results["valid"] = models.scores_of_model(model, options.valid, valid[names], *truth)
+        table = valid[names]
+        results["valid"] = models.scores_of_model(model, options.valid, table, truth, of_truth)
     title = f"{task} of {target}{_note_on_counts(task, options.task, y)}"
     lines = [f"{report.verdict()}\n\ntask         {title}"]
     shown = (line for line in report.lines() if options.verbose or line[0] not in SIZES)

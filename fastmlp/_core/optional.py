@@ -5,7 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fastmlp._core import charts
+
+Drawing = TypeVar("Drawing", bound="Axes | charts.Axes")  # what a plot is drawn on
 
 
 def require(feature: str, *modules: str) -> Any:
@@ -49,6 +56,13 @@ def load_estimators(package: str, homes: Mapping[str, str]) -> Callable[[str], A
     return load
 
 
-def axes(ax: Any, feature: str) -> Any:
+@overload
+def axes(ax: None, feature: str) -> Axes: ...
+@overload
+def axes(ax: Drawing, feature: str) -> Drawing: ...
+def axes(ax: Drawing | None, feature: str) -> Axes | Drawing:
     """Return the given matplotlib axes, or those of a new figure."""
-    return require(feature, "matplotlib.pyplot").subplots()[1] if ax is None else ax
+    if ax is not None:
+        return ax
+    figure_axes: Axes = require(feature, "matplotlib.pyplot").subplots()[1]
+    return figure_axes

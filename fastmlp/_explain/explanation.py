@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from fastmlp._core.printable import printable
 from fastmlp._explain import pictures
 from fastmlp._explain.explained import Array
 from fastmlp._validation.arrays import short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST_SHOWN = 10  # columns in the text
 
@@ -181,8 +184,13 @@ class Explanation:
         return f"{self.unit}{about} {prediction:.4g}, mean {base:.4g}: {', '.join(moves)}"
 
     def plot(
-        self, row: int | None = None, *, output: Any = None, most: int = MOST_SHOWN, ax: Any = None
-    ) -> Any:
+        self,
+        row: int | None = None,
+        *,
+        output: str | None = None,
+        most: int = MOST_SHOWN,
+        ax: Axes | None = None,
+    ) -> Axes:
         """Plot how columns lead from the base to the prediction of a row; or all rows.
 
         Without a row there is a point for each row and column, coloured by the value of the column,
@@ -220,7 +228,9 @@ class Explanation:
         labels, heights = pictures.bars(self.names, self.data[row], values[row], most)
         return pictures.waterfall(labels, heights, base, unit, ax)
 
-    def plot_scatter(self, column: Any, *, output: Any = None, ax: Any = None) -> Any:
+    def plot_scatter(
+        self, column: str | int, *, output: str | None = None, ax: Axes | None = None
+    ) -> Axes:
         """Plot the contributions of one column by its values.
 
         Parameters
@@ -251,7 +261,7 @@ class Explanation:
                 f"column is {short(column)} but a name of a column, or its place from 0 to "
                 f"{len(places) - 1}, is expected: the columns are {', '.join(self.names)}"
             )
-        k = self.names.index(column) if column in self.names else column
+        k = self.names.index(column) if isinstance(column, str) else column
         cells, unit = self.data[:, k], self._unit(name)
         return pictures.scatter(self.names[k], cells, values[:, k], unit, ax)
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import html
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp._core.charts import Axes
+from fastmlp._core import charts
 from fastmlp._core.optional import axes
 from fastmlp._core.printable import printable
 from fastmlp._explain.explained import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 UP, DOWN = "tab:red", "tab:blue"
 JITTER = 0.35  # points move by this share of the height of a column
@@ -48,7 +51,9 @@ def bars(
     return labels, heights
 
 
-def waterfall(labels: list[str], heights: list[float], base: float, unit: str, ax: Any) -> Any:
+def waterfall(
+    labels: list[str], heights: list[float], base: float, unit: str, ax: Axes | None
+) -> Axes:
     """Plot how columns lead from the base, below, to the prediction, above."""
     ax = axes(ax, "Explanation.plot")
     widths = np.array(heights[::-1])
@@ -65,8 +70,8 @@ def waterfall(labels: list[str], heights: list[float], base: float, unit: str, a
 
 
 def all_rows(
-    names: Sequence[str], data: Array, values: Array, most: int, unit: str, ax: Any
-) -> Any:
+    names: Sequence[str], data: Array, values: Array, most: int, unit: str, ax: Axes | None
+) -> Axes:
     """Plot a point for each row and column, coloured by the rank of its value."""
     ax = axes(ax, "Explanation.plot")
     size = np.abs(values).mean(axis=0) if len(values) else np.zeros(len(names))
@@ -84,7 +89,7 @@ def all_rows(
     return ax
 
 
-def scatter(name: str, cells: Array, values: Array, unit: str, ax: Any) -> Any:
+def scatter(name: str, cells: Array, values: Array, unit: str, ax: Axes | None) -> Axes:
     """Plot the contributions of a column by its values; categories are in their order."""
     ax = axes(ax, "Explanation.plot_scatter")
     numbers = as_numbers(cells)
@@ -117,7 +122,7 @@ def ranks(cells: Array) -> Array:
 
 def as_html(sentence: str, names: Sequence[str], widths: Sequence[float], xlabel: str) -> str:
     """Return a sentence and bars for notebooks."""
-    chart = Axes()
+    chart = charts.Axes()
     chart.barh(list(names)[::-1], list(widths)[::-1])
     chart.set(xlabel=xlabel)
     return f"<p>{html.escape(sentence)}</p>{chart.svg(sentence)}"

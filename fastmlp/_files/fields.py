@@ -10,23 +10,27 @@ from __future__ import annotations
 import itertools
 import math
 from collections import ChainMap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastmlp._files.strict_json import MOST_INTEGER, Json, ModelFormatError, shown
 
 MOST_MESSAGE = 500  # characters of a constructor's error message
-GONE: Any = object()  # the value of a missing key
+GONE = cast(Json, object())  # the value of a missing key
 # The dtypes of dates and time differences.
 TIMES = [
     f"{kind}64[{unit}]"
     for kind in ("datetime", "timedelta")
     for unit in ("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as")
 ]
+
+
+Value = TypeVar("Value")
+Context: TypeAlias = Mapping[str, Any]  # the fields that were read before, by name
 
 
 class Cursor(NamedTuple):
@@ -72,21 +76,21 @@ class Cursor(NamedTuple):
             raise ModelFormatError(f"{where}: {str(error)[:MOST_MESSAGE]}") from None
 
 
-class Field:
-    """A field; the base class itself stands for any JSON, checked by a constructor."""
+class Field(Generic[Value]):
+    """A field of values of one type; the base class stands for JSON that a constructor checks."""
 
     hidden = False  # whether the field consists of tensors alone, without a key
 
-    def write(self, value: Any, cursor: Cursor) -> Any:
+    def write(self, value: Value, cursor: Cursor) -> Json:
         """Return the value as JSON, or GONE for no key."""
-        return value
+        return cast(Json, value)
 
-    def read(self, tree: Json, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Value:
         """Return the value that some JSON describes; the JSON is GONE without a key."""
-        return tree
+        return cast(Value, tree)
 
 
-class Hidden(Field):
+class Hidden(Field[Value]):
     """A field that consists of tensors alone."""
 
     hidden = True
@@ -101,13 +105,13 @@ def limit(bound: Any, cursor: Cursor) -> Any:
 
 
 @dataclass
-class Count(Field):
+class Count(Field[int]):
     """An integer in a range; if the range exceeds JSON's, a string of hexadecimal digits."""
 
     least: Any = 0
     most: Any = MOST_INTEGER
 
-    def write(self, value: Any, cursor: Cursor) -> Json:
+    def write(self, value: int, cursor: Cursor) -> Json:
         return hex(value) if not callable(self.most) and self.most > MOST_INTEGER else int(value)
 
     def read(self, tree: Json, cursor: Cursor) -> int:
@@ -119,41 +123,42 @@ class Count(Field):
 
 
 @dataclass
-class Number(Field):
+class Number(Field[float]):
     """A finite number in a range, by default at least 0."""
 
     least: float = 0.0
     most: float = math.inf
 
-    def write(self, value: Any, cursor: Cursor) -> float:
+    def write(self, value: float, cursor: Cursor) -> float:
         return float(value)
 
-    def read(self, tree: Any, cursor: Cursor) -> float:
-        is_number = type(tree) in (int, float) and abs(tree) < math.inf
+    def read(self, tree: Json, cursor: Cursor) -> float:
+        number = tree if isinstance(tree, int | float) and not isinstance(tree, bool) else math.nan
         to = "on" if self.most == math.inf else f"to {self.most:.3g}"
         words = f"is {{}} but must be a number from {self.least:.3g} {to}"
-        cursor.check(is_number and self.least <= tree <= self.most, words, tree)
-        return float(tree)
+        is_right = abs(number) < math.inf and self.least <= number <= self.most
+        cursor.check(is_right, words, tree)
+        return float(number)
 
 
-class Flag(Field):
+class Flag(Field[bool]):
     """A truth value."""
 
-    def read(self, tree: Any, cursor: Cursor) -> bool:
+    def read(self, tree: Json, cursor: Cursor) -> bool:
         cursor.check(isinstance(tree, bool), "is {} and neither true nor false", tree)
-        return tree  # type: ignore[no-any-return]
+        return cast(bool, tree)
 
 
-class Text(Field):
+class Text(Field[str]):
     """A string."""
 
     def write(self, value: str, cursor: Cursor) -> str:
         encoded(value, cursor.name)
         return value
 
-    def read(self, tree: Any, cursor: Cursor) -> str:
+    def read(self, tree: Json, cursor: Cursor) -> str:
         cursor.check(isinstance(tree, str), "is {} and no string", tree)
-        return tree  # type: ignore[no-any-return]
+        return cast(str, tree)
 
 
 @dataclass
@@ -162,7 +167,7 @@ class Choice(Text):
 
     choices: Any
 
-    def write(self, value: Any, cursor: Cursor) -> str:
+    def write(self, value: str, cursor: Cursor) -> str:
         return str(value)
 
     def read(self, tree: Json, cursor: Cursor) -> str:
@@ -176,7 +181,7 @@ class Choice(Text):
 
 
 @dataclass
-class Tensor(Hidden):
+class Tensor(Hidden[Any]):
     """An array of one shape and dtype, in a range; None if its shape is None.
 
     Its numbers are finite, unless it ``is_infinite``: then some may be infinite, none NaN.
@@ -190,7 +195,7 @@ class Tensor(Hidden):
     rising: bool = False  # each number is above the one before it
     is_infinite: bool = False
 
-    def write(self, value: Any, cursor: Cursor) -> Any:
+    def write(self, value: ArrayLike | None, cursor: Cursor) -> Json:
         if value is None:
             return GONE
         is_right = ~np.isnan(value) if self.is_infinite else np.isfinite(value)
@@ -218,12 +223,12 @@ class Tensor(Hidden):
 
 
 @dataclass
-class Numbers(Hidden):
+class Numbers(Hidden[Sequence[float]]):
     """A list of any length; the numbers need not be finite."""
 
     dtype: DTypeLike = np.float64
 
-    def write(self, value: Sequence[float], cursor: Cursor) -> Any:
+    def write(self, value: Sequence[float], cursor: Cursor) -> Json:
         cursor.file.put_list(cursor.tensor, value, self.dtype)
         return GONE
 
@@ -231,10 +236,10 @@ class Numbers(Hidden):
         return cursor.file.numbers(cursor.tensor, self.dtype)  # type: ignore[no-any-return]
 
 
-class Pieces(Hidden):
+class Pieces(Hidden[Any]):
     """A list of byte strings: their bytes one after the other, and where each of them ends."""
 
-    def write(self, value: Sequence[Any], cursor: Cursor) -> Any:
+    def write(self, value: Sequence[Any], cursor: Cursor) -> Json:
         ends = np.cumsum([len(piece) for piece in value], dtype=np.int64)
         cursor.file[cursor.at("ends").tensor] = ends
         cursor.file[cursor.at("bytes").tensor] = np.frombuffer(b"".join(value), np.uint8)
@@ -251,7 +256,7 @@ class Pieces(Hidden):
 class Texts(Pieces):
     """A list of strings of any length, stored in UTF-8."""
 
-    def write(self, value: Sequence[str], cursor: Cursor) -> Any:
+    def write(self, value: Sequence[str], cursor: Cursor) -> Json:
         return super().write([encoded(text, cursor.name) for text in value], cursor)
 
     def read(self, tree: Json, cursor: Cursor) -> list[str]:
@@ -270,10 +275,10 @@ def _column(cursor: Cursor, dtype: DTypeLike) -> NDArray[Any]:
 # ---------------------------------------------------------------------------------- helpers
 
 
-def opened(tree: Any, cursor: Cursor) -> dict[str, Any]:
+def opened(tree: Json, cursor: Cursor) -> dict[str, Any]:
     """Return a copy of a JSON object."""
     cursor.check(isinstance(tree, dict), "is {} and no object", tree)
-    return dict(tree)
+    return dict(cast(dict[str, Any], tree))
 
 
 def from_digits(text: Any) -> int:

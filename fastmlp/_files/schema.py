@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastmlp._files.fields import (
     GONE,
     Choice,
+    Context,
     Count,
     Cursor,
     Field,
@@ -26,74 +28,77 @@ from fastmlp._files.fields import (
 )
 from fastmlp._files.strict_json import MOST_INTEGER, Json
 
+Inner = TypeVar("Inner")
+Sized = TypeVar("Sized", bound=Sequence[Any] | NDArray[Any])
+
 
 @dataclass
-class Wrapper(Field):
-    """A field that wraps another one."""
+class Wrapper(Generic[Inner]):
+    """A part of the fields that wrap another one."""
 
-    field: Field
+    field: Field[Inner]
 
     def __post_init__(self) -> None:
         """Take over whether there is a key."""
         self.hidden = self.field.hidden
 
 
-class Maybe(Wrapper):
+class Maybe(Wrapper[Inner], Field[Inner | None]):
     """A value or None, which is null in JSON."""
 
-    def write(self, value: Any, cursor: Cursor) -> Json:
+    def write(self, value: Inner | None, cursor: Cursor) -> Json:
         return None if value is None else self.field.write(value, cursor)
 
-    def read(self, tree: Json, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Inner | None:
         return None if tree is None else self.field.read(tree, cursor)
 
 
-class At(Field):
+class At(Field[Inner]):
     """A field whose tensors are named "x", beside its key, or "/x", from the top."""
 
-    def __init__(self, name: str, field: Field) -> None:
+    def __init__(self, name: str, field: Field[Inner]) -> None:
         self.name, self.field, self.hidden = name, field, field.hidden
 
     def _moved(self, cursor: Cursor) -> Cursor:
         top = "" if self.name.startswith("/") else cursor.name.rpartition(".")[0]
         return cursor._replace(name=".".join(filter(None, [top, self.name.lstrip("/")])))
 
-    def write(self, value: Any, cursor: Cursor) -> Any:
+    def write(self, value: Inner, cursor: Cursor) -> Json:
         return self.field.write(value, self._moved(cursor))
 
-    def read(self, tree: Json, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Inner:
         return self.field.read(tree, self._moved(cursor))
 
 
 @dataclass
-class Flagged(Field):
+class Flagged(Field[Inner | None]):
     """Tensors that may be missing; the key holds whether they are present."""
 
-    field: Field
+    field: Field[Inner]
 
-    def write(self, value: Any, cursor: Cursor) -> bool:
+    def write(self, value: Inner | None, cursor: Cursor) -> bool:
         if value is not None:
             self.field.write(value, cursor)
         return value is not None
 
-    def read(self, tree: Json, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Inner | None:
         return self.field.read(GONE, cursor) if Flag().read(tree, cursor) else None
 
 
 @dataclass
-class Counted(Field):
+class Counted(Field[Sized]):
     """A tensor whose JSON value is the length of an axis, which its shape may call "n"."""
 
-    field: Field
+    field: Field[Sized]
     axis: int = 0
     least: Any = 0
     most: Any = MOST_INTEGER
 
-    def write(self, value: Any, cursor: Cursor) -> int:
+    def write(self, value: Sized, cursor: Cursor) -> int:
         self.field.write(value, cursor)
         return int(np.shape(value)[self.axis])
 
-    def read(self, tree: Json, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Sized:
         n = Count(self.least, self.most).read(tree, cursor)
         values = self.field.read(GONE, cursor.inside({"n": n}))
         cursor.check(np.shape(values)[self.axis] == n, f"has {len(values)} entries and not {n}")
@@ -101,42 +106,43 @@ class Counted(Field):
 
 
 @dataclass
-class List(Wrapper):
+class List(Wrapper[Inner], Field[Any]):
     """A list of values of one field; ``n`` is its length, or a tuple of allowed lengths."""
 
     n: Any = None
     make: Callable[[Any], Any] = list
 
-    def write(self, value: Sequence[Any], cursor: Cursor) -> list[Any]:
+    def write(self, value: Sequence[Inner], cursor: Cursor) -> list[Json]:
         return [self.field.write(item, cursor.at(k)) for k, item in enumerate(value)]
 
-    def read(self, tree: Any, cursor: Cursor) -> Any:
+    def read(self, tree: Json, cursor: Cursor) -> Any:
         cursor.check(isinstance(tree, list), "is {} and no list", tree)
+        items = cast("list[Json]", tree)
         n = limit(self.n, cursor)
         sizes = n if isinstance(n, tuple) else (n,)
-        words = f"has {len(tree)} entries but {' or '.join(map(str, sizes))} belong there"
-        cursor.check(n is None or len(tree) in sizes, words)
-        return self.make([self.field.read(item, cursor.at(k)) for k, item in enumerate(tree)])
+        words = f"has {len(items)} entries but {' or '.join(map(str, sizes))} belong there"
+        cursor.check(n is None or len(items) in sizes, words)
+        return self.make([self.field.read(item, cursor.at(k)) for k, item in enumerate(items)])
 
 
 @dataclass
-class NamedTensors(Hidden):
+class NamedTensors(Hidden[Sequence[Inner]]):
     """A list of values that are tensors, named by a function of the fields read before."""
 
-    field: Field
+    field: Field[Inner]
     names: Callable[[Any], Iterable[Any]]
 
-    def write(self, value: Sequence[Any], cursor: Cursor) -> Any:
+    def write(self, value: Sequence[Inner], cursor: Cursor) -> Json:
         for name, item in zip(self.names(cursor.context), value, strict=True):
             self.field.write(item, cursor.at(name))
         return GONE
 
-    def read(self, tree: Json, cursor: Cursor) -> list[Any]:
+    def read(self, tree: Json, cursor: Cursor) -> list[Inner]:
         return [self.field.read(GONE, cursor.at(name)) for name in self.names(cursor.context)]
 
 
 @dataclass
-class Parts(Field):
+class Parts(Field[Sequence[NDArray[Any]]]):
     """A list of arrays, stored as one tensor, whose shape may call the sum of their lengths "n".
 
     The JSON value is the list of lengths, from 1 to ``most``; ``n`` is the number of arrays.
@@ -146,18 +152,18 @@ class Parts(Field):
     n: Any
     most: Any
 
-    def write(self, value: Sequence[Any], cursor: Cursor) -> list[int]:
+    def write(self, value: Sequence[NDArray[Any]], cursor: Cursor) -> Json:
         self.field.write(np.concatenate(value), cursor)
-        return list(map(len, value))
+        return [len(part) for part in value]
 
-    def read(self, tree: Json, cursor: Cursor) -> list[Any]:
+    def read(self, tree: Json, cursor: Cursor) -> list[NDArray[Any]]:
         lengths = List(Count(1, self.most), self.n).read(tree, cursor)
         whole = self.field.read(GONE, cursor.inside({"n": sum(lengths)}))
         return np.split(whole, np.cumsum(lengths)[:-1])
 
 
 @dataclass
-class Computed(Hidden):
+class Computed(Hidden[Any]):
     """A value that a function computes from the fields before it, and checks; files lack it."""
 
     result: Callable[[Any], Any]
@@ -168,10 +174,10 @@ class Computed(Hidden):
 
 
 @dataclass
-class Object(Field):
+class Object(Field[Any]):
     """A JSON object with exactly these fields, which are read in this order."""
 
-    fields: Mapping[str, Field]
+    fields: Mapping[str, Field[Any]]
     make: Callable[..., Any] = dict  # the value of the fields by name; may raise
     values: Callable[[Any], Any] | None = None  # the fields of a value; else items or attributes
     partial: bool = False  # whether a value, a dictionary, and the file may lack some keys
@@ -212,12 +218,12 @@ class Object(Field):
 
 
 @dataclass
-class Chosen(Field):
+class Chosen(Field[Any]):
     """A field that a function chooses by the fields that were read before."""
 
-    choose: Callable[[Any], Field]
+    choose: Callable[[Context], Field[Any]]
 
-    def write(self, value: Any, cursor: Cursor) -> Any:
+    def write(self, value: Any, cursor: Cursor) -> Json:
         return self.choose(cursor.context).write(value, cursor)
 
     def read(self, tree: Json, cursor: Cursor) -> Any:
@@ -225,7 +231,7 @@ class Chosen(Field):
 
 
 @dataclass
-class OneOf(Field):
+class OneOf(Field[Any]):
     """One of several JSON objects, selected by the key "class"."""
 
     objects: Mapping[str, Object]

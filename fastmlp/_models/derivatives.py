@@ -20,7 +20,7 @@ from fastmlp._validation.compatibility import refusal
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from fastmlp._models.network import Network
+    from fastmlp._models.network import Model, Network
 
 
 def _points(network: Network, X: ArrayLike, empty: bool = True) -> tuple[NDArray[Any], bool]:
@@ -40,7 +40,7 @@ def _first_if(is_one: bool, result: NDArray[Any]) -> NDArray[Any]:
     return result[0] if is_one else result
 
 
-def jacobian(self: Any, X: ArrayLike) -> NDArray[Any]:
+def jacobian(self: Model[Network], X: ArrayLike) -> NDArray[Any]:
     """Return the derivatives of the predictions with respect to the inputs.
 
     Parameters
@@ -71,7 +71,7 @@ def jacobian(self: Any, X: ArrayLike) -> NDArray[Any]:
     return _first_if(is_one, self._network.engine.frozen().jacobian(x))
 
 
-def jvp(self: Any, X: ArrayLike, V: ArrayLike) -> NDArray[Any]:
+def jvp(self: Model[Network], X: ArrayLike, V: ArrayLike) -> NDArray[Any]:
     """Return the derivatives of the predictions in a direction of the inputs, jacobian times V.
 
     Parameters
@@ -106,7 +106,7 @@ def jvp(self: Any, X: ArrayLike, V: ArrayLike) -> NDArray[Any]:
     return _first_if(is_one, s)
 
 
-def vjp(self: Any, X: ArrayLike, dY: ArrayLike) -> tuple[Any, ...]:
+def vjp(self: Model[Network], X: ArrayLike, dY: ArrayLike) -> tuple[Any, ...]:
     """Return the gradients of ``sum(dY * predictions)`` by inputs and parameters.
 
     With it, a network is a layer of another program that computes gradients; dY is what that
@@ -150,7 +150,7 @@ def vjp(self: Any, X: ArrayLike, dY: ArrayLike) -> tuple[Any, ...]:
     return _first_if(is_one, dx), *gradients
 
 
-def hvp(self: Any, X: ArrayLike, V: ArrayLike, dY: ArrayLike) -> NDArray[Any]:
+def hvp(self: Model[Network], X: ArrayLike, V: ArrayLike, dY: ArrayLike) -> NDArray[Any]:
     """Return second derivatives by the inputs times V: ``sum_o dY[o] H[o] V``, H the hessians.
 
     Parameters
@@ -183,7 +183,7 @@ def hvp(self: Any, X: ArrayLike, V: ArrayLike, dY: ArrayLike) -> NDArray[Any]:
     return _first_if(is_one, linked.hessian_product(self._network.engine.frozen(), x, v, dy))
 
 
-def hessian(self: Any, X: ArrayLike) -> NDArray[Any]:
+def hessian(self: Model[Network], X: ArrayLike) -> NDArray[Any]:
     """Return the second derivatives of the predictions with respect to the inputs.
 
     Parameters
@@ -215,7 +215,7 @@ def hessian(self: Any, X: ArrayLike) -> NDArray[Any]:
 
 
 def gradients(
-    self: Any,
+    self: Model[Network],
     X: ArrayLike,
     y: ArrayLike,
     sample_weight: ArrayLike | None = None,
@@ -298,7 +298,7 @@ def gradient_data(
     network: Network,
     X: Any,
     y: Any,
-    sample_weight: Any,
+    sample_weight: ArrayLike | None,
     dy: Any,
     gradient: Any,
     through_link: Any,

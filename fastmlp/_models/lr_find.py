@@ -6,17 +6,20 @@ import contextlib
 import copy
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastmlp._core.charts import Axes
+from fastmlp._core import charts
 from fastmlp._core.history import Batch, DivergenceError, State
 from fastmlp._core.intervals import POSITIVE, check_count
-from fastmlp._core.optional import axes
+from fastmlp._core.optional import Drawing, axes
 from fastmlp._models.mlp import MLP
 from fastmlp._validation import check
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SMOOTHING = 0.8  # share of the earlier losses in the running mean
 TOO_LARGE = 4.0  # multiple of the lowest loss at which the test ends
@@ -68,7 +71,9 @@ class LRFind:
         ImportError
             If matplotlib is not installed.
         """
-        ax = axes(ax, "LRFind.plot")
+        return self._drawn_on(axes(ax, "LRFind.plot"))
+
+    def _drawn_on(self, ax: Drawing) -> Drawing:
         ax.plot(self.learning_rates, self.losses)
         if self.suggestion == self.suggestion:
             ax.axvline(self.suggestion, linestyle=":", label="suggestion")
@@ -81,8 +86,8 @@ class LRFind:
         return f"LRFind(suggestion={self.suggestion:.3g}, rates from {first:.3g} to {last:.3g})"
 
     def _repr_html_(self) -> str:
-        chart = Axes()
-        self.plot(chart)
+        chart = charts.Axes()
+        self._drawn_on(chart)
         return chart.svg(repr(self))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -267,7 +267,17 @@ class Network:
         self._restore(NetworkState(**fields))
 
 
-def network_of(model: Any) -> Any:
+Held = TypeVar("Held", covariant=True)
+
+
+class Model(Protocol[Held]):
+    """An MLP, which has a `Network`, or an Ensemble, which has `Networks`."""
+
+    @property
+    def _network(self) -> Held: ...
+
+
+def network_of(model: Model[Held]) -> Held:
     """Return the `Network` of an MLP, or the `Networks` of an Ensemble."""
     return model._network
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
-from fastmlp._models.network import Network, network_of
+from fastmlp._models.network import Model, Network, network_of
 from fastmlp._network.tensors import TENSORS, pack, unpack
 from fastmlp._validation.arrays import finite, numeric
 
@@ -79,10 +79,10 @@ def spec_property(name: str, meaning: str) -> Any:
 def vector_property() -> Any:
     """Return the property of a model for all parameters as one vector."""
 
-    def read(model: Any) -> NDArray[Any]:
+    def read(model: Model[Network]) -> NDArray[Any]:
         return pack(*network_of(model).engine.parameters())
 
-    def assign(model: Any, vector: Any) -> None:
+    def assign(model: Model[Network], vector: ArrayLike) -> None:
         network, name = network_of(model), "parameters_vector"
         spec = network.spec
         numbers = numeric(vector, name)
@@ -119,6 +119,6 @@ class ParameterProperty(property):
     if TYPE_CHECKING:
 
         def __get__(  # type: ignore[override]
-            self, model: Any, owner: type | None = None, /
+            self, model: Model[Network], owner: type | None = None, /
         ) -> ParameterList: ...
-        def __set__(self, model: Any, values: Iterable[ArrayLike], /) -> None: ...
+        def __set__(self, model: Model[Network], values: Iterable[ArrayLike], /) -> None: ...

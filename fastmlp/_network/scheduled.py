@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,10 @@ from fastmlp._core.intervals import NON_NEGATIVE, Interval, Options
 
 Scheduled: TypeAlias = float | Callable[[int], float]
 LearningRate: TypeAlias = Scheduled
+Rates: TypeAlias = npt.NDArray[np.float64]  # of an array of steps; one step has a number
+
+
+Value = TypeVar("Value")
 
 
 class Schedule(Options):
@@ -27,11 +31,15 @@ class Schedule(Options):
     (True, 0.1, 0.025)
     """
 
-    def __call__(self, step: npt.ArrayLike) -> Any:
+    @overload
+    def __call__(self, step: int) -> float: ...
+    @overload
+    def __call__(self, step: npt.ArrayLike) -> Rates: ...
+    def __call__(self, step: npt.ArrayLike) -> float | Rates:
         """Return the learning rate of a step, or the rates of an integer array of steps."""
         return self._rate(np.asarray(step))
 
-    def _rate(self, step: npt.NDArray[Any]) -> Any:
+    def _rate(self, step: npt.NDArray[Any]) -> Rates:
         raise NotImplementedError
 
     def _length(self) -> int | None:
@@ -43,7 +51,7 @@ class Schedule(Options):
         return self
 
 
-def of_length(scheduled: Any, n_steps: int) -> Any:
+def of_length(scheduled: Value, n_steps: int) -> Value | Schedule:
     """Return a number or a schedule, with the length of the fit where it has no `n_steps`."""
     return scheduled._of_length(n_steps) if isinstance(scheduled, Schedule) else scheduled
 

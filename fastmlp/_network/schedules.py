@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fastmlp._core.intervals import INNER_FRACTION, NON_NEGATIVE, POSITIVE, check_count
 from fastmlp._network.scheduled import (
     LearningRate,
+    Rates,
     Schedule,
     check_scheduled,
     evaluate,
@@ -49,7 +50,7 @@ class OfFit(Schedule):
         # A dataclass, as this base is not.
         return replace(self, n_steps=n_steps) if self.n_steps is None else self  # type: ignore[type-var]
 
-    def _passed(self, step: npt.NDArray[Any]) -> Any:
+    def _passed(self, step: npt.NDArray[Any]) -> Rates:
         """Return the fraction of the steps that has passed."""
         if self.n_steps is None:
             raise ValueError(
@@ -80,7 +81,7 @@ class Constant(Schedule):
     _checks: ClassVar = {"learning_rate": RATE}
     learning_rate: float
 
-    def _rate(self, step: npt.NDArray[Any]) -> Any:
+    def _rate(self, step: npt.NDArray[Any]) -> Rates:
         return np.full(step.shape, float(self.learning_rate))[()]
 
 
@@ -117,7 +118,7 @@ class Step(Schedule):
     every: int
     factor: float = 0.1
 
-    def _rate(self, step: npt.NDArray[Any]) -> Any:
+    def _rate(self, step: npt.NDArray[Any]) -> Rates:
         drops = step // min(self.every, MOST_STEPS)
         return self.learning_rate * np.float64(self.factor) ** drops
 
@@ -158,7 +159,7 @@ class Cosine(OfFit):
     n_steps: int | None = None
     final: float = 0.0
 
-    def _rate(self, step: npt.NDArray[Any]) -> Any:
+    def _rate(self, step: npt.NDArray[Any]) -> Rates:
         return _half_cosine(self.learning_rate, self.final, self._passed(step))
 
 
@@ -206,7 +207,7 @@ class OneCycle(OfFit):
     start_divisor: float = 25.0
     final_divisor: float = 1e4
 
-    def _rate(self, step: npt.NDArray[Any]) -> Any:
+    def _rate(self, step: npt.NDArray[Any]) -> Rates:
         share = self._passed(step)
         warm = self.warm_fraction
         climb = _half_cosine(self.peak / self.start_divisor, self.peak, share / warm)
@@ -242,7 +243,7 @@ class InverseScaling(Schedule):
     learning_rate: float
     power: float = 0.5
 
-    def _rate(self, step: npt.NDArray[Any]) -> Any:
+    def _rate(self, step: npt.NDArray[Any]) -> Rates:
         return self.learning_rate / (step + 1.0) ** self.power
 
 
@@ -278,17 +279,17 @@ class WarmUp(Schedule):
     def _of_length(self, n_steps: int) -> Schedule:
         return replace(self, schedule=of_length(self.schedule, n_steps))
 
-    def _rate(self, step: npt.NDArray[Any]) -> Any:
+    def _rate(self, step: npt.NDArray[Any]) -> Rates:
         ramp = np.minimum(1.0, _share(step + 1.0, self.n_steps))
         return ramp * evaluate(self.schedule, step)
 
 
-def _share(step: npt.NDArray[Any], n_steps: int) -> Any:
+def _share(step: npt.NDArray[Any], n_steps: int) -> Rates:
     """Return the fraction of the steps that has passed."""
     return step / float(min(n_steps, MOST_STEPS))
 
 
-def _half_cosine(start: float, end: float, share: npt.NDArray[Any]) -> Any:
+def _half_cosine(start: float, end: float, share: Rates) -> Rates:
     """Go from `start` (share <= 0) to `end` (share >= 1) along half a cosine."""
     cosine = np.cos(math.pi * np.clip(share, 0.0, 1.0))
     return end + 0.5 * (start - end) * (1.0 + cosine)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fastmlp._core.intervals import check_count
 from fastmlp._network.sparse import SparseRows, is_sparse, rows_of
@@ -66,7 +66,7 @@ class Blocks:
         self,
         X: Any,
         y: Any = None,
-        sample_weight: Any = None,
+        sample_weight: ArrayLike | None = None,
         *,
         dy: Any = None,
         rows: int | None = None,

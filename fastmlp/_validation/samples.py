@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fastmlp._core.intervals import NON_NEGATIVE, first_non_finite
 from fastmlp._network.data import Data
@@ -23,7 +23,7 @@ SOFT_TARGET_TOLERANCE = 1e-3
 def data(
     x: Any,
     y: Any,
-    sample_weight: Any,
+    sample_weight: ArrayLike | None,
     spec: Spec,
     dy: Any = None,
     dy_weight: Any = 1.0,
@@ -77,7 +77,7 @@ def jacobians(value: Any, x: Any, spec: Spec, *, name: str) -> NDArray[Any]:
 def row_weights(
     y: NDArray[Any],
     slopes: NDArray[Any] | None,
-    sample_weight: Any,
+    sample_weight: ArrayLike | None,
     spec: Spec,
     *,
     name: str = "y",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
@@ -15,10 +15,19 @@ from fastmlp._core.keywords import with_argument_hints
 from fastmlp._network import losses
 from fastmlp._network.activations import Array
 from fastmlp._network.names import SolverName
+from fastmlp._network.scheduled import LearningRate
 from fastmlp._network.spec import Activations, Compute
+from fastmlp._training.callback_list import Callback
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
 from fastmlp.sklearn.fitted import Targets
-from fastmlp.sklearn.parameters import Classifier, copy_with_state, documented, store
+from fastmlp.sklearn.parameters import (
+    Classifier,
+    ClassWeight,
+    Scoring,
+    copy_with_state,
+    documented,
+    store,
+)
 from fastmlp.sklearn.training import train
 from fastmlp.sklearn.validation import refuse_labels
 
@@ -90,15 +99,15 @@ class MLPClassifier(Classifier, BaseMLP):
         *,
         solver: SolverName = "adam",
         alpha: float = 0.0001,
-        batch_size: Any = "auto",
-        learning_rate: Any = "constant",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: str | LearningRate = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
         random_state: int | np.random.RandomState | None = None,
         tol: float = 1e-4,
-        verbose: Any = False,
+        verbose: bool | int = False,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
@@ -107,17 +116,17 @@ class MLPClassifier(Classifier, BaseMLP):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
-        n_iter_no_change: Any = 10,
+        n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        class_weight: Any = None,
+        class_weight: ClassWeight = None,
         label_smoothing: float = 0.0,
-        dropout: Any = 0.0,
+        dropout: float | Sequence[float] = 0.0,
         clip_norm: float | None = None,
         compute: Compute = None,
-        scoring: Any = None,
+        scoring: Scoring = None,
         restore_best: bool = False,
         standardize: bool = False,
-        callbacks: Any = None,
+        callbacks: Iterable[Callback] | None = None,
         n_jobs: int | None = None,
     ) -> None:
         store(self, locals())

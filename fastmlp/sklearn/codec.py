@@ -157,7 +157,7 @@ def _check_sizes(attributes: dict[str, Any], sizes: tuple[int, ...]) -> None:
 COUNTS = ("n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_", "_no_improvement_count")
 LOSSES = ("loss_", "best_loss_", "best_validation_score_")
 # Attributes of a fit, of which an estimator has some.
-ATTRIBUTES: dict[str, Field] = {
+ATTRIBUTES: dict[str, Field[Any]] = {
     **dict.fromkeys(COUNTS, Value(int)),
     **dict.fromkeys(LOSSES, Value(float, int, None)),
     "out_activation_": Value(str),
@@ -178,7 +178,7 @@ FIT = Object(
 )
 
 
-def codec_of(fit: Field, values: Callable[[Any, bool], Any]) -> Codec:
+def codec_of(fit: Field[Any], values: Callable[[Any, bool], Any]) -> Codec:
     """Return the codec of estimators, which have the value of a fit in ``_fitted``."""
 
     def written(model: Any, training: bool) -> dict[str, Any]:

@@ -8,11 +8,12 @@ import operator
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn import config_context, get_config
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, StrOptions
@@ -25,6 +26,18 @@ from fastmlp._validation import check
 from fastmlp.sklearn.bases import BaseEstimator, ClassifierMixin, RegressorMixin
 
 STOCHASTIC = ("sgd", "adam")
+ClassWeight: TypeAlias = Mapping[Any, float] | Literal["balanced"] | None
+Scoring: TypeAlias = str | Callable[..., float] | None  # a name of scikit-learn's, or a scorer
+
+
+class Splitter(Protocol):
+    """A splitter of scikit-learn, such as ``GroupKFold``."""
+
+    def split(
+        self, X: ArrayLike, y: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> Iterable[tuple[ArrayLike, ArrayLike]]:
+        """Yield the rows to learn from, and those to hold out, of each fold."""
+
 
 # scikit-learn's name -> fastmlp's name.
 ALIASES = {"logistic": "sigmoid"}

@@ -57,8 +57,8 @@ class Scaling:
         # The network sees 0 for a constant column, whatever its scale. This scale keeps the product
         # of raw value and folded weight small.
         x_scale = np.where(x_scale > 0, x_scale, np.maximum(peak, 1.0))
-        nothing = np.zeros(spec.n_outputs), np.ones(spec.n_outputs)
-        return cls(x_mean, x_scale, *nothing).of_targets(y, weights, spec)
+        unscaled = cls(x_mean, x_scale, np.zeros(spec.n_outputs), np.ones(spec.n_outputs))
+        return unscaled.of_targets(y, weights, spec)
 
     def of_targets(self, y: Any, weights: NDArray[Any] | None, spec: Spec) -> Scaling:
         """Return this scaling of the inputs with that of a network's targets.

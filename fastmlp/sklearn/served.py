@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fastmlp._files.fields import Count, Cursor, Flag, Tensor
+from fastmlp._files.fields import Context, Count, Cursor, Flag, Tensor
 from fastmlp._files.schema import At, Maybe, Object
 from fastmlp._models.codecs import parts
 from fastmlp._models.mlp import MLP, model_of
@@ -14,12 +15,12 @@ from fastmlp._models.network import Network
 from fastmlp.sklearn.scaling import Scaling
 
 
-def _of_layer(at: int) -> Any:
+def _of_layer(at: int) -> Callable[[Context], tuple[int]]:
     """Return the shape of arrays with one entry per unit of the first or last layer."""
     return lambda context: (context["network"].layer_sizes[at],)
 
 
-def _heads(context: Any) -> int:
+def _heads(context: Context) -> int:
     return context["network"].loss.heads  # type: ignore[no-any-return]
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.model_selection import train_test_split
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
@@ -153,16 +154,16 @@ def _solve(solver: BatchFit | LbfgsFit, n_jobs: int | None, fitted: FittedNetwor
 
 
 def _validation_samples(
-    draft: Any, targets: Targets, X: Any, y: Any, sample_weight: Any
+    draft: Any, targets: Targets, X: Any, y: Any, sample_weight: ArrayLike | None
 ) -> Samples | None:
     """Return the user's validation data, if there are any."""
     if X is None and y is None and sample_weight is None:
         return None
     if X is None or y is None:
         raise ValueError("X_val and y_val belong together: pass both to fit, or neither")
-    X, y, sample_weight = _checked(draft, X, y, sample_weight, reset=False)
+    X, y, weights = _checked(draft, X, y, sample_weight, reset=False)
     targets = draft._targets(y, targets, True)
-    return Samples(X, draft._encode(y, targets), sample_weight, y=y)
+    return Samples(X, draft._encode(y, targets), weights, y=y)
 
 
 def _split(
@@ -180,7 +181,9 @@ def _split(
     return list(map(samples.take, rows))
 
 
-def _checked(draft: Any, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Any, Any, Any]:
+def _checked(
+    draft: Any, X: Any, y: Any, sample_weight: ArrayLike | None, reset: bool
+) -> tuple[Any, Any, Any]:
     """Return checked arrays, or `SparseRows`; errors are scikit-learn's."""
     if draft._target_checks:  # numbers
         validation.refuse_text(y, "MLPClassifier")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -10,13 +11,14 @@ from sklearn.utils._param_validation import StrOptions
 from fastmlp._core.keywords import with_argument_hints
 from fastmlp._core.optional import axes
 from fastmlp._network.names import PresetName
-from fastmlp.sklearn.parameters import Classifier, documented, store
+from fastmlp._training.callback_list import Callback
+from fastmlp.sklearn.parameters import Classifier, ClassWeight, Scoring, Splitter, documented, store
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.fit.reading import with_target
 from fastmlp.tabular.fitted.fitted_table import FittedTable
 from fastmlp.tabular.outcome.calibration import LabelCalibration
 from fastmlp.tabular.outcome.targets import ClassTarget
-from fastmlp.tabular.pictures import targets_of_fit
+from fastmlp.tabular.pictures import evidence_for, targets_of_fit
 from fastmlp.tabular.table.columns import Array
 
 if TYPE_CHECKING:
@@ -90,23 +92,23 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         self,
         *,
         preset: PresetName = "default",
-        recipes: Any = None,
-        folds: Any = None,
+        recipes: Sequence[Mapping[str, Any]] | None = None,
+        folds: int | Splitter | None = None,
         members: int | None = None,
         epochs: int | None = None,
         width: int | None = None,
-        class_weight: Any = None,
+        class_weight: ClassWeight = None,
         prior: Prior | None = None,
         validation: Literal["choose"] | None = None,
-        categorical_features: Any = "from_dtype",
-        monotone: Any = None,
+        categorical_features: ArrayLike | None = "from_dtype",
+        monotone: Mapping[str | int, int] | None = None,
         select: bool = True,
-        scoring: Any = None,
+        scoring: Scoring = None,
         time_limit: float | None = None,
         max_memory: float | str | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
-        callbacks: Any = None,
+        callbacks: Iterable[Callback] | None = None,
         n_jobs: int | None = None,
     ) -> None:
         store(self, locals())
@@ -205,8 +207,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         k = int(places[0])
         happened = labels[:, k] > 0 if calibration.has_labels else labels == k
         p = calibration.result(held_out.predictions)[:, k]
-        drawn: Axes = inspection.reliability(p, happened, held_out.weights, ax)
-        return drawn
+        return inspection.reliability(p, happened, held_out.weights, ax)
 
     def plot_confusion_matrix(self, ax: Axes | None = None) -> Axes:
         """Plot how many rows of each class were predicted as which class, out of fold.
@@ -239,7 +240,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         """
         from fastmlp.tabular.fitted import inspection
 
-        evidence = self._evidence("plot_confusion_matrix")
+        evidence = evidence_for(self, "plot_confusion_matrix")
         ax = axes(ax, "plot_confusion_matrix")
         inspection.confusion(evidence.confusion, evidence.class_names.tolist(), ax)
         return ax

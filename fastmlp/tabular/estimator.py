@@ -25,7 +25,8 @@ from fastmlp._models import blockwise
 from fastmlp._training.readers import TableSource
 from fastmlp._training.sources import is_table_source
 from fastmlp._validation.arrays import short
-from fastmlp.sklearn.parameters import Validated, training_method
+from fastmlp.sklearn.parameters import Splitter, Validated, training_method
+from fastmlp.tabular import pictures
 from fastmlp.tabular.fit import reading, training
 from fastmlp.tabular.fit.parameters import CONSTRAINTS
 from fastmlp.tabular.fit.reading import TableChunk
@@ -33,7 +34,6 @@ from fastmlp.tabular.fitted.fitted_table import FittedTable
 from fastmlp.tabular.fitted.predictor import RowPredictor
 from fastmlp.tabular.fitted.results import NO_ROWS, Importance, Report
 from fastmlp.tabular.outcome.conformal import levels_for
-from fastmlp.tabular.pictures import MAX_BARS, Pictures
 from fastmlp.tabular.table.columns import Array, RowIndex, Table
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 MAX_CELLS = 20_000  # largest table whose importance a report computes
 
 
-class BaseTabMLP(Pictures, Explainable, Validated):
+class BaseTabMLP(Explainable, Validated):
     """Base class of the estimators, whose docstrings have these sections, too.
 
     Parameters
@@ -157,7 +157,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         sample_weight: ArrayLike | None = None,
         *,
         groups: ArrayLike | None = None,
-        folds: Any = None,
+        folds: Splitter | ArrayLike | Iterable[tuple[ArrayLike, ArrayLike]] | None = None,
         time: ArrayLike | None = None,
         X_val: TableLike | None = None,
         y_val: ArrayLike | None = None,
@@ -653,7 +653,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
             yield self.plot_calibration
             cells = len(fitted.rows[0]) * len(fitted.columns.used)
         if fitted.importance is not None or cells <= MAX_CELLS:
-            yield lambda ax: inspection.bars(self._importance_of_fit(), MAX_BARS, ax)
+            yield lambda ax: inspection.bars(self._importance_of_fit(), pictures.MAX_BARS, ax)
 
     def importance(
         self,
@@ -724,6 +724,10 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         return importance
 
     # ------------------------------------------------------------ files and copies
+
+    plot_importance = pictures.plot_importance
+    plot_history = pictures.plot_history
+    plot_partial_dependence = pictures.plot_partial_dependence
 
     def save(
         self, path: str | os.PathLike[str], *, training: bool = True, out_of_fold: bool = True

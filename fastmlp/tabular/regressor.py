@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isclose
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -16,8 +16,9 @@ from fastmlp._core.user_warnings import warn
 from fastmlp._network.losses import POWERS
 from fastmlp._network.names import PresetName, TableLossName
 from fastmlp._network.spec import Predictions
+from fastmlp._training.callback_list import Callback
 from fastmlp._training.metrics import r2
-from fastmlp.sklearn.parameters import Regressor, documented, store
+from fastmlp.sklearn.parameters import Regressor, Scoring, Splitter, documented, store
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.fit.offsets import Known, without_columns
 from fastmlp.tabular.fit.reading import with_target
@@ -114,8 +115,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         self,
         *,
         preset: PresetName = "default",
-        recipes: Any = None,
-        folds: Any = None,
+        recipes: Sequence[Mapping[str, Any]] | None = None,
+        folds: int | Splitter | None = None,
         members: int | None = None,
         epochs: int | None = None,
         width: int | None = None,
@@ -123,15 +124,15 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         quantile: float | Sequence[float] = 0.5,
         power: float = 1.5,
         validation: Literal["choose"] | None = None,
-        categorical_features: Any = "from_dtype",
-        monotone: Any = None,
+        categorical_features: ArrayLike | None = "from_dtype",
+        monotone: Mapping[str | int, int] | None = None,
         select: bool = True,
-        scoring: Any = None,
+        scoring: Scoring = None,
         time_limit: float | None = None,
         max_memory: float | str | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
-        callbacks: Any = None,
+        callbacks: Iterable[Callback] | None = None,
         n_jobs: int | None = None,
     ) -> None:
         store(self, locals())
@@ -145,13 +146,14 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         offset: ArrayLike | None = None,
         exposure: ArrayLike | None = None,
         groups: ArrayLike | None = None,
-        folds: Any = None,
+        folds: Splitter | ArrayLike | Iterable[tuple[ArrayLike, ArrayLike]] | None = None,
         time: ArrayLike | None = None,
         X_val: TableLike | None = None,
         y_val: ArrayLike | None = None,
     ) -> Self:
         """Train on a raw table, see `BaseTabMLP.fit`."""
-        others = {"groups": groups, "folds": folds, "time": time, "X_val": X_val, "y_val": y_val}
+        others: dict[str, Any] = {"groups": groups, "folds": folds, "time": time}
+        others |= {"X_val": X_val, "y_val": y_val}
         if offset is None and exposure is None:
             return super().fit(X, y, sample_weight, **others)
         if X_val is not None:
@@ -449,9 +451,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             quantiles = mean[:, :1] + size[:, :1] * offsets_of(calibration.residuals[:1], levels)
         below = first[:, np.newaxis] <= quantiles
         shares = np.average(below, axis=0, weights=weights)
-        labels = "quantile", "share of targets below"
-        drawn: Axes = inspection.calibration(levels, shares, *labels, ax)
-        return drawn
+        return inspection.calibration(levels, shares, "quantile", "share of targets below", ax)
 
     def _calibrated(self) -> tuple[FittedTable, NumberCalibration]:
         """Return the value of the last fit, and its calibration."""

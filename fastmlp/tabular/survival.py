@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -15,7 +15,8 @@ from fastmlp._core.optional import axes
 from fastmlp._engine.explainable import Explained
 from fastmlp._network.names import PresetName
 from fastmlp._training.arrow import ArrowBlocks
-from fastmlp.sklearn.parameters import documented, store
+from fastmlp._training.callback_list import Callback
+from fastmlp.sklearn.parameters import Scoring, Splitter, documented, store
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.fit.reading import with_target
 from fastmlp.tabular.fitted.fitted_table import FittedTable
@@ -90,21 +91,21 @@ class TabMLPSurvival(BaseTabMLP):
         self,
         *,
         preset: PresetName = "default",
-        recipes: Any = None,
-        folds: Any = None,
+        recipes: Sequence[Mapping[str, Any]] | None = None,
+        folds: int | Splitter | None = None,
         members: int | None = None,
         epochs: int | None = None,
         width: int | None = None,
         validation: Literal["choose"] | None = None,
-        categorical_features: Any = "from_dtype",
-        monotone: Any = None,
+        categorical_features: ArrayLike | None = "from_dtype",
+        monotone: Mapping[str | int, int] | None = None,
         select: bool = True,
-        scoring: Any = None,
+        scoring: Scoring = None,
         time_limit: float | None = None,
         max_memory: float | str | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
-        callbacks: Any = None,
+        callbacks: Iterable[Callback] | None = None,
         n_jobs: int | None = None,
     ) -> None:
         store(self, locals())
@@ -118,7 +119,7 @@ class TabMLPSurvival(BaseTabMLP):
         time: ArrayLike | None = None,
         event: ArrayLike | None = None,
         groups: ArrayLike | None = None,
-        folds: Any = None,
+        folds: Splitter | ArrayLike | Iterable[tuple[ArrayLike, ArrayLike]] | None = None,
         X_val: TableLike | None = None,
         y_val: ArrayLike | None = None,
     ) -> Self:
@@ -400,12 +401,13 @@ class TabMLPSurvival(BaseTabMLP):
 
 
 def _scored_rows(
-    y: Any, predictions: Array, sample_weight: Any
+    y: Any, predictions: Array, sample_weight: ArrayLike | None
 ) -> tuple[Array, Array, Array | None]:
     """Return times, events and weights of rows that are predicted, checked."""
     times, events = survival_of(y).T
     check_consistent_length(predictions, times, sample_weight)
+    weights = None
     if sample_weight is not None:
         checks = {"dtype": np.float64, "ensure_non_negative": True}
-        sample_weight = _check_sample_weight(sample_weight, times, **checks)
-    return times, events > 0, sample_weight
+        weights = _check_sample_weight(sample_weight, times, **checks)
+    return times, events > 0, weights

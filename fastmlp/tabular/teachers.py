@@ -30,7 +30,7 @@ from fastmlp.tabular.classifier import TabMLPClassifier
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.fit.reading import TableChunk, checked, target_names, with_target
 from fastmlp.tabular.fit.training import fitted_table, train
-from fastmlp.tabular.fitted.distilled import OF_OTHERS, mixtures, taught
+from fastmlp.tabular.fitted.distilled import OF_OTHERS, Lesson, Limits, mixtures, taught
 from fastmlp.tabular.fitted.results import timed
 from fastmlp.tabular.outcome.loss_rows import MEANS
 from fastmlp.tabular.outcome.targets import ClassTarget, Target
@@ -227,7 +227,7 @@ class Lessons:
     rows: TableChunk  # their weights are above 0
     trained: Any  # `Trained`, of networks that have learned the true targets
     mixtures: int
-    work: float  # the work of each network, see `distilled.taught`
+    work: float  # the work of each network, see `distilled.Limits`
     deadline: float  # ``time.monotonic`` counts to it
     rng: np.random.Generator
 
@@ -302,13 +302,9 @@ class Lessons:
             self.data.columns,
             self.data.target,
             self.data.signs,
-            rows,
-            lesson,
-            labels,
+            Lesson(rows, lesson, labels),
             self.rng,
-            n_threads,
-            self.work,
-            end - time.monotonic(),
+            Limits(self.work, end - time.monotonic(), n_threads),
         )
 
     def lesson(

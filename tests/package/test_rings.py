@@ -34,10 +34,10 @@ LEAVES = {
     "tabular/export": "BaseTabMLP.to_c BaseTabMLP.to_onnx",
     "tabular/fitted/inspection": (
         "BaseTabMLP.importance BaseTabMLP._pictures BaseTabMLP._importance_of_fit "
-        "Pictures.plot_importance Pictures.plot_history TabMLPClassifier.plot_calibration "
+        "plot_importance plot_history TabMLPClassifier.plot_calibration "
         "TabMLPClassifier.plot_confusion_matrix TabMLPRegressor.plot_calibration"
     ),
-    "tabular/page": "BaseTabMLP.report Pictures.plot_partial_dependence Pictures._evidence",
+    "tabular/page": "BaseTabMLP.report plot_partial_dependence evidence_for",
     "tabular/parts": "",
     "tabular/reasons": "",
     "tabular/fitted/report": "Report._repr_html_ Report.save",
@@ -70,6 +70,8 @@ def leaf_of(path):
 def loaded(tree, inside=""):
     """Yield names that code imports, and the class and function that does; not for types alone."""
     for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.expr):
+            continue
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             continue
         if isinstance(node, ast.ImportFrom):

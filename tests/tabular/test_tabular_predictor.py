@@ -17,7 +17,7 @@ from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.table import columns, rows
 
 TABLES = {name: make for name, make in stored.tables().items() if name != "unfitted table"}
-ODD = [1e300, np.nan, "unknown", None, True, 1.0, 0.0]  # for the columns of stored.frame
+ODD = [1e300, np.nan, "unknown", None, True, 1.0, 0.0]  # each column of stored.frame has one
 
 
 def batch(model):
@@ -139,7 +139,7 @@ def test_many_rows_are_distilled_by_some(monkeypatch):
     monkeypatch.setattr(
         distilled,
         "taught",
-        lambda *parts, **more: looked.append(len(parts[5])) or taught(*parts, **more),
+        lambda *parts, **more: looked.append(len(parts[4].table)) or taught(*parts, **more),
     )
     for most in (10**6, 250, 60, 59, 7):
         monkeypatch.setattr(distilled, "MAX_TRAINING_ROWS", most)

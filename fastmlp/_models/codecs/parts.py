@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from fastmlp._core.history import AveragingState, History
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.optimizer_state import OptimizerState
-from fastmlp._files.fields import GONE, Choice, Count, Cursor, Field, Hidden, Number, Numbers, Text
+from fastmlp._files.fields import (
+    GONE,
+    Choice,
+    Context,
+    Count,
+    Cursor,
+    Field,
+    Hidden,
+    Number,
+    Numbers,
+    Text,
+)
 from fastmlp._files.schema import At, Flagged, List, NamedTensors, Object, OneOf
 from fastmlp._files.strict_json import Json
 from fastmlp._models.codecs.values import Value
@@ -27,13 +38,13 @@ from fastmlp._training.callback_state import STORED, CallbackState
 Arrays = list[NDArray[Any]]
 
 
-class Function(Field):
+class Function(Field[Any]):
     """A custom function, which a file contains by name only, or a value of another kind."""
 
-    def __init__(self, kind: type[Any], other: Field) -> None:
+    def __init__(self, kind: type[Any], other: Field[Any]) -> None:
         self.kind, self.other = kind, other
 
-    def write(self, value: Any, cursor: Cursor) -> Any:
+    def write(self, value: Any, cursor: Cursor) -> Json:
         return value.facts if isinstance(value, self.kind) else self.other.write(value, cursor)
 
     def read(self, tree: Json, cursor: Cursor) -> Any:
@@ -69,18 +80,21 @@ NETWORK = Object(
 )
 
 
-class Parameters(Hidden):
+class Parameters(Hidden[Any]):
     """The finite parameters of the network in the context; views of the file's bytes unless copied.
 
     Those of many networks have the network as the first axis, whose length ``leading`` returns.
     """
 
     def __init__(
-        self, dtype: Any = None, copy: bool = False, leading: Callable[[Any], int] | None = None
+        self,
+        dtype: DTypeLike | None = None,
+        copy: bool = False,
+        leading: Callable[[Context], int] | None = None,
     ) -> None:
         self.dtype, self.copy, self.leading = dtype, copy, leading
 
-    def write(self, value: Any, cursor: Cursor) -> Any:
+    def write(self, value: Sequence[Arrays], cursor: Cursor) -> Json:
         network = cursor.context["network"]
         for kind, arrays in zip(network.tensors, value, strict=True):
             cursor.file.update(zip(_names(kind, len(arrays), cursor), arrays, strict=True))
@@ -106,7 +120,7 @@ def _names(kind: str, n: int, cursor: Cursor) -> Iterator[str]:
 PARAMETERS = At("/", Parameters())
 
 
-class _Metrics(Field):
+class _Metrics(Field[dict[str, list[float]]]):
     """Metrics by name, with one number per epoch; null if there are none."""
 
     def write(self, value: dict[str, list[float]], cursor: Cursor) -> Json:

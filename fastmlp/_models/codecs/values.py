@@ -40,7 +40,7 @@ def is_object(value: Any) -> bool:
     return OBJECTS.get(type(value).__name__) is type(value)
 
 
-class Value(Field):
+class Value(Field[Any]):
     """A value of one of several classes (None for None); the value determines its kind."""
 
     def __init__(self, *kinds: Any) -> None:
@@ -48,7 +48,7 @@ class Value(Field):
         self._classes = tuple(type(None) if kind is None else kind for kind in kinds)
         self._names = " or ".join("null" if kind is None else kind.__name__ for kind in kinds)
 
-    def write(self, value: Any, cursor: Cursor) -> Any:
+    def write(self, value: Any, cursor: Cursor) -> Json:
         if isinstance(value, np.generic):
             value = value.item()
         if value is None or isinstance(value, bool):
@@ -93,10 +93,10 @@ def _tag(value: Any) -> str:
     return TAG_OF.get(type(value), "")
 
 
-class _Dict(Field):
+class _Dict(Field[dict[Any, Any]]):
     """A dictionary, as a list of pairs."""
 
-    def write(self, value: dict[Any, Any], cursor: Cursor) -> list[Any]:
+    def write(self, value: dict[Any, Any], cursor: Cursor) -> Json:
         for key in value:
             if not isinstance(key, _KEYS):
                 raise TypeError(
@@ -116,7 +116,7 @@ class _Dict(Field):
         return values
 
 
-class _Integer(Field):
+class _Integer(Field[int]):
     """An integer that JSON readers would round, as hexadecimal digits."""
 
     def write(self, value: int, cursor: Cursor) -> str:
@@ -129,18 +129,18 @@ class _Integer(Field):
         return number
 
 
-class _Float(Field):
+class _Float(Field[float]):
     """An infinite number or NaN, which JSON lacks."""
 
     def write(self, value: float, cursor: Cursor) -> str:
         return str(value)
 
-    def read(self, tree: Any, cursor: Cursor) -> float:
+    def read(self, tree: Json, cursor: Cursor) -> float:
         cursor.check(tree in ("inf", "-inf", "nan"), "is the float {}", tree)
-        return float(tree)
+        return float(str(tree))
 
 
-class _Array(Field):
+class _Array(Field[NDArray[Any]]):
     """An array of numbers, stored as a tensor; the JSON repeats the tensor's name."""
 
     def write(self, value: NDArray[Any], cursor: Cursor) -> str:
@@ -164,11 +164,11 @@ class _Times(_Array):
         super().write(value.astype(np.int64) if value.dtype.name in TIMES else value, cursor)
         return value.dtype.name
 
-    def read(self, tree: Any, cursor: Cursor) -> NDArray[Any]:
+    def read(self, tree: Json, cursor: Cursor) -> NDArray[Any]:
         cursor.check(tree in TIMES, "is said to be an array of {}", tree)
         numbers = super().read(cursor.name, cursor)
         cursor.check(numbers.dtype == np.int64, f"is {numbers.dtype} and no dates")
-        return numbers.view(tree)
+        return numbers.view(str(tree))
 
 
 class _Strings(_Array):
@@ -223,11 +223,11 @@ _OBJECT = OneOf(
 
 # NumPy's own setters take an index beyond the state, and read there: so each field has a range.
 BIT, WORD, LONG = Count(most=1), Count(most=2**32 - 1), Count(most=2**128 - 1)
-_BUFFERED: dict[str, Field] = {"has_uint32": BIT, "uinteger": WORD}
-_PCG64: dict[str, Field] = {"state.state": LONG, "state.inc": LONG, **_BUFFERED}
+_BUFFERED: dict[str, Field[Any]] = {"has_uint32": BIT, "uinteger": WORD}
+_PCG64: dict[str, Field[Any]] = {"state.state": LONG, "state.inc": LONG, **_BUFFERED}
 
 # Bit generator -> the fields of its state, with dots between the keys of nested dictionaries.
-STATES: dict[str, dict[str, Field]] = {
+STATES: dict[str, dict[str, Field[Any]]] = {
     "PCG64": _PCG64,
     "PCG64DXSM": _PCG64,
     "MT19937": {"state.key": Tensor((624,), np.uint32), "state.pos": Count(most=624)},
@@ -287,16 +287,16 @@ _BITS = {
     for name, state in STATES.items()
 }
 GENERATOR = _Generator(_BITS)
-_GAUSS: dict[str, Field] = {"has_gauss": BIT, "gauss": Number(-math.inf)}
-_LEGACY: dict[str, Field] = STATES["MT19937"] | _GAUSS
+_GAUSS: dict[str, Field[Any]] = {"has_gauss": BIT, "gauss": Number(-math.inf)}
+_LEGACY: dict[str, Field[Any]] = STATES["MT19937"] | _GAUSS
 RANDOM_STATE = _Generator(
     {"MT19937": Object(_LEGACY, _random_state, lambda r: _flat(r.get_state(legacy=False)))}
 )
 
 # ---------------------------------------------------------------------------------- tags
 
-PLAIN: dict[type, Field] = {int: Field(), float: Field(), str: Text(), list: _LIST}
-TAGS: dict[str, Field] = {
+PLAIN: dict[type, Field[Any]] = {int: Field(), float: Field(), str: Text(), list: _LIST}
+TAGS: dict[str, Field[Any]] = {
     "object": _OBJECT,
     "tuple": List(ANY, make=tuple),
     "dict": _Dict(),

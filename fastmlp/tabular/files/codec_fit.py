@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.history import History
-from fastmlp._files.fields import Count, Cursor, Flag, Number, Numbers, Tensor, Text, Texts
+from fastmlp._files.fields import Context, Count, Cursor, Flag, Number, Numbers, Tensor, Text, Texts
 from fastmlp._files.schema import Chosen, Computed, Counted, Flagged, List, Maybe, Object, Parts
 from fastmlp._files.strict_json import MOST_INTEGER, shown
 from fastmlp._models.codecs import parts
@@ -36,11 +36,11 @@ from fastmlp.tabular.recipe.blend import Blend
 CURVE = {"epoch": np.int64, **dict.fromkeys(("alone", "joint", "compared"), np.float64)}
 
 
-def _outputs(context: Any) -> int:
+def _outputs(context: Context) -> int:
     return context["blend"].target.outputs  # type: ignore[no-any-return]
 
 
-def _rows(context: Any) -> int:
+def _rows(context: Context) -> int:
     held_out = context.get("held_out")  # which a predictor does not need
     return MOST_INTEGER if held_out is None else len(held_out.predictions)
 
@@ -48,15 +48,15 @@ def _rows(context: Any) -> int:
 # ---------------------------------------------------------------------------------- rows
 
 
-def _of_predictions(context: Any) -> tuple[int, int]:
+def _of_predictions(context: Context) -> tuple[int, int]:
     return context["n"], (1 + context["blend"].target.loss.predicts_variance) * _outputs(context)
 
 
-def _of_rows(context: Any) -> tuple[int]:
+def _of_rows(context: Context) -> tuple[int]:
     return (len(context["predictions"]),)
 
 
-def _last_row(context: Any) -> int:
+def _last_row(context: Context) -> int:
     return len(context["predictions"]) - 1
 
 
@@ -78,7 +78,7 @@ HELD_OUT = Object(
 # ---------------------------------------------------------------------------------- calibrations
 
 
-def _of_outputs(context: Any) -> tuple[int]:
+def _of_outputs(context: Context) -> tuple[int]:
     return (_outputs(context),)
 
 

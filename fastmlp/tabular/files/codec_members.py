@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.optimizer_state import OptimizerState
-from fastmlp._files.fields import Choice, Count, Cursor, Flag, Number, Pieces, Tensor, Text, Texts
+from fastmlp._files.fields import (
+    Choice,
+    Context,
+    Count,
+    Cursor,
+    Flag,
+    Number,
+    Pieces,
+    Tensor,
+    Text,
+    Texts,
+)
 from fastmlp._files.record import Tensors
 from fastmlp._files.safetensors import MOST_TENSORS
 from fastmlp._files.schema import At, Computed, Counted, List, Maybe, NamedTensors, Object
@@ -78,7 +89,7 @@ HAZARDS: dict[str, Callable[[int], ClassTarget]] = {"hazards": _hazards}
 KINDS = {"TabMLPClassifier": CLASSES, "TabMLPRegressor": LOSSES, "TabMLPSurvival": HAZARDS}
 
 
-def length(context: Any) -> tuple[int]:
+def length(context: Context) -> tuple[int]:
     """Return the shape of a list whose length is stored in the file."""
     return (context["n"],)
 
@@ -217,20 +228,20 @@ def warn_if_unsavable(
 # ---------------------------------------------------------------------------------- members
 
 
-def _of_numbers(context: Any) -> tuple[int, int]:
+def _of_numbers(context: Context) -> tuple[int, int]:
     """Return the shape of one statistic per number of each member."""
     return context["members"], context["columns"].n_numbers
 
 
-def _of_edges(context: Any) -> tuple[int, int]:
+def _of_edges(context: Context) -> tuple[int, int]:
     return context["members"], int(context["bins"].sum()) + context["columns"].n_numbers
 
 
-def _of_values(context: Any) -> tuple[int, int]:
+def _of_values(context: Context) -> tuple[int, int]:
     return context["members"], sum(column.values for column in context["categories"])
 
 
-def _of_outputs(context: Any) -> tuple[int, int]:
+def _of_outputs(context: Context) -> tuple[int, int]:
     return context["members"], _outputs_of(context["network"])
 
 
@@ -239,7 +250,7 @@ def _outputs_of(network: Spec) -> int:
     return network.n_outputs * max(1, len(network.loss.levels))
 
 
-def _check_width(context: Any) -> None:
+def _check_width(context: Context) -> None:
     inputs = context["network"].layer_sizes[0]
     width = width_of(context["columns"], len(context["with_missing"]), context["bins"])
     if width != inputs:
@@ -249,7 +260,7 @@ def _check_width(context: Any) -> None:
 class _Networks(parts.Parameters):
     """The parameters of each member; the arrays of a file have the member as their first axis."""
 
-    def write(self, value: list[Any], cursor: Cursor) -> Any:
+    def write(self, value: Sequence[Any], cursor: Cursor) -> Json:
         kinds = [
             [np.stack(layer) for layer in zip(*kind, strict=True)]
             for kind in zip(*value, strict=True)
@@ -298,8 +309,9 @@ def _group(
     rng = np.random.default_rng(0)  # nothing is trained
     nets = [Network.of(network, parameters, rng) for parameters in networks]
     numbers = NumericStatistics(*(of[key] for key in NumericStatistics._fields))
-    kinds = of["categories"], of["with_missing"], of["unclipped"]
-    encoding = Encoding(numbers, of["bins"], seen, *kinds)
+    encoding = Encoding(
+        numbers, of["bins"], seen, of["categories"], of["with_missing"], of["unclipped"]
+    )
     return Members(nets, encoding, scale, None, of["optimizers"] or ()), share
 
 
@@ -351,7 +363,7 @@ GROUP = Object(
 )
 
 
-def _check_groups(context: Any) -> int:
+def _check_groups(context: Context) -> int:
     """Return the number of outputs of all groups."""
     groups = [group for group, _ in context["groups"]]
     shares = [share for _, share in context["groups"]]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastmlp._core.intervals import POSITIVE, Interval
 from fastmlp._training.sources import is_table_source
@@ -57,7 +58,7 @@ class Known(NamedTuple):
         return cls(None, np.exp(added) * (1.0 if factor is None else factor))
 
     def learned(
-        self, y: Any, sample_weight: Any, parameters: Mapping[str, Any]
+        self, y: Any, sample_weight: ArrayLike | None, parameters: Mapping[str, Any]
     ) -> tuple[Array, Any]:
         """Return the targets and weights that networks learn from."""
         numbers, loss = finite_numbers(y), LOSSES[parameters["loss"]]

@@ -9,6 +9,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 from sklearn.utils.validation import (
     _check_feature_names,
@@ -53,7 +54,7 @@ class TableChunk(NamedTuple):
 
     X: Any
     y: Any
-    sample_weight: Any = None
+    sample_weight: ArrayLike | None = None
     groups: Any = None  # see `folds.numbered`, or the name of a column
     folds: Any = None  # see `folds.pairs_of`
     time: Any = None  # see `periods.times_of`, or the name of a column
@@ -75,7 +76,7 @@ class Rows(NamedTuple):
     feature_names: Array | None
     columns: Columns
     table: Table
-    sample_weight: Any
+    sample_weight: ArrayLike | None
     groups: Array | None
     folds: Folds | None
     times: Array | None
@@ -233,7 +234,7 @@ class Reader:
         if np.ma.is_masked(y):
             raise ValueError("y has masked entries but targets are expected: drop these rows")
         X = checked(X, self.target_class.estimator)
-        feature_names = names_of(X)
+        names = names_of(X)
         target = self.target_class.of_fit(self.parameters, y)
         check_consistent_length(X, target.y)
         n = len(target.y)
@@ -268,16 +269,7 @@ class Reader:
             columns = of_larger or Columns.of(X, self.parameters["categorical_features"])
             table = columns.read(X)
         return Rows(
-            target,
-            feature_names,
-            columns,
-            table,
-            sample_weight,
-            groups,
-            pairs,
-            times,
-            sampled,
-            plan,
+            target, names, columns, table, sample_weight, groups, pairs, times, sampled, plan
         )
 
     def source(self, source: ArrowBlocks) -> Rows:
@@ -518,7 +510,7 @@ def other_rows(
     X: Any,
     y: Any,
     names: str,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
 ) -> tuple[Table, Target] | None:
     """Return other rows as a table and the target of a fit for them; None without rows.
 
@@ -555,17 +547,18 @@ def layout_of(columns: Columns, feature_names: Array | None, estimator: str) -> 
 
 
 def used_rows(
-    target: Target, parameters: Mapping[str, Any], sample_weight: Any, least: int = 2
+    target: Target, parameters: Mapping[str, Any], sample_weight: ArrayLike | None, least: int = 2
 ) -> tuple[Array, RowWeights]:
     """Return the rows with a positive weight, and their weights."""
     y = target.y
     if len(y) < least:
         raise ValueError(f"n_samples={len(y)} but at least {least} rows are expected")
+    given = None
     if sample_weight is not None:
         folds.check_values("sample_weight", sample_weight)
         checks = {"dtype": np.float64, "ensure_non_negative": True}
-        sample_weight = _check_sample_weight(sample_weight, y, **checks)
-    of_rows = target.row_weights(parameters, sample_weight)
+        given = _check_sample_weight(sample_weight, y, **checks)
+    of_rows = target.row_weights(parameters, given)
     weights = of_rows.training
     if weights is None:
         return np.arange(len(y)), of_rows

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastmlp._models.network import Network
 from fastmlp._network.optimizers import Adam
@@ -144,7 +145,9 @@ def _latest(fitted: FittedTable) -> list[LatestRows]:
     return [LatestRows(y, weights, held_out.predictions, table)]
 
 
-def _pieces(fitted: FittedTable, X: Any, y: Any, sample_weight: Any) -> Iterator[Piece]:
+def _pieces(
+    fitted: FittedTable, X: Any, y: Any, sample_weight: ArrayLike | None
+) -> Iterator[Piece]:
     """Yield pieces of the rows with a weight above 0."""
     for table, target, of_rows in _blocks(fitted, X, y, sample_weight):
         if y is None and of_rows is not None and not np.any(of_rows):
@@ -160,7 +163,7 @@ def _pieces(fitted: FittedTable, X: Any, y: Any, sample_weight: Any) -> Iterator
 
 
 def _blocks(
-    fitted: FittedTable, X: Any, y: Any, sample_weight: Any
+    fitted: FittedTable, X: Any, y: Any, sample_weight: ArrayLike | None
 ) -> Iterator[tuple[Table, Target, Any]]:
     """Yield the rows of a call, their targets and their weights."""
     target = fitted.target

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,22 +64,39 @@ def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
             "a fit with loss='quantiles' cannot be distilled, since one network of means would not "
             "keep quantiles in order: use predictor()"
         )
-    held_out, rng = fitted.out_of_fold, np.random.default_rng(seed)
+    held_out, teachers = fitted.out_of_fold, fitted.blend.groups
+    rng = np.random.default_rng(seed)
     table = table.take(np.arange(0, len(table), math.ceil(len(table) / MAX_TRAINING_ROWS)))
     n, width = len(table), table.numbers.shape[1] + table.codes.shape[1]
     tied = np.arange(width)
     tied[: table.numbers.shape[1]] = first_tied(table.numbers)
     count = min(MIXTURES * n, max(MAX_TRAINING_ROWS - n, 0))
     places = mixtures(np.arange(n), count, tied, OF_NETWORKS.changed, rng)
-    lesson = table.joined(fitted.columns.derive(_mixed(table, places)))
-    labels = fitted.predict(lesson)[:, : fitted.target.outputs]
+    rows = table.joined(fitted.columns.derive(_mixed(table, places)))
+    lesson = Lesson(table, rows, fitted.predict(rows)[:, : fitted.target.outputs])
     columns, target = fitted.columns, fitted.target
     signs = monotone.signs_of(fitted.parameters["monotone"], columns, target)
-    student, _ = taught(
-        *(OF_NETWORKS, columns, target, signs, table, lesson, labels, rng),
-        teachers=fitted.blend.groups,
-    )
+    student, _ = taught(OF_NETWORKS, columns, target, signs, lesson, rng, teachers=teachers)
     return _of_student(fitted, held_out, student)
+
+
+class Lesson(NamedTuple):
+    """Rows and what is to be predicted for them."""
+
+    measured: Table  # the inputs of the network are measured on these rows
+    table: Table
+    labels: Array  # (rows of the table, outputs)
+
+
+class Limits(NamedTuple):
+    """How much a network may read, on how many threads."""
+
+    work: float = math.inf  # inputs times rows of batches
+    seconds: float = math.inf
+    n_threads: int | None = None
+
+
+UNLIMITED = Limits()
 
 
 def taught(
@@ -87,27 +104,23 @@ def taught(
     columns: Columns,
     target: Target,
     signs: Array | None,  # `monotone.signs_of` makes them
-    rows: Table,
-    lesson: Table,
-    labels: Array,
+    lesson: Lesson,
     rng: np.random.Generator,
-    n_threads: int | None = None,
-    work: float = math.inf,
-    seconds: float = math.inf,
+    limits: Limits = UNLIMITED,
     teachers: Sequence[Members] = (),
 ) -> tuple[Members, History]:
-    """Return a network that has learned the labels of a lesson; its inputs are measured on rows.
+    """Return a network that has learned a lesson.
 
-    ``work`` limits the number of inputs that it reads, times rows of batches, and ``seconds`` the
-    time of its training. Where one epoch takes longer, the lesson is thinned evenly. Where one of
+    Where one epoch takes longer than the limits allow, the lesson is thinned evenly. Where one of
     the ``teachers`` has a number that is not clipped, or no limit, the network has none either.
     """
+    rows, (work, seconds, n_threads) = lesson.measured, limits
     bins = _bins(course, rows.numbers)
     unclipped = [place for group in teachers for place in group.encoding.unclipped.tolist()]
     encoding = Encoding.of(rows, columns, [np.arange(len(rows))], bins, unclipped)
-    x = encoding.rows(lesson)
+    x = encoding.rows(lesson.table)
     width = x.shape[1]
-    learned, scale, y = _learned(target, labels)
+    learned, scale, y = _learned(target, lesson.labels)
     if scale is not None:
         scale = scale.freed([group.scale for group in teachers if group.scale is not None])
     recipe = course.recipe
@@ -121,7 +134,7 @@ def taught(
         work = max(len(x) * width * seconds / epoch, FEWEST_STEPS * BATCH * width)
         step = math.ceil(len(x) * width / work)
         if step > 1:
-            x, y = encoding.rows(lesson.take(np.arange(0, len(x), step))), y[::step]
+            x, y = encoding.rows(lesson.table.take(np.arange(0, len(x), step))), y[::step]
     batch = even(len(x), BATCH)
     steps = math.ceil(len(x) / batch)
     most = min(MAX_STEPS, max(FEWEST_STEPS, work / (batch * width)))

@@ -5,14 +5,18 @@ from __future__ import annotations
 import operator
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp._core.optional import axes
+from fastmlp._core.optional import Drawing, axes
 from fastmlp.tabular.fitted.fitted_table import FittedTable
 from fastmlp.tabular.fitted.results import NO_ROWS, Importance
 from fastmlp.tabular.table.columns import Array, Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
 
 CALIBRATION_PARTS = 10
 SEED = 0  # the shuffles begin with it
@@ -22,7 +26,9 @@ LEVELS = np.linspace(0.05, 0.95, 19)
 SAME = 1e-4  # largest relative difference of equal predictions, by rounding in float32
 
 
-def reliability(probability: Array, happened: Array, weights: Array | None, ax: Any) -> Any:
+def reliability(
+    probability: Array, happened: Array, weights: Array | None, ax: Axes | None
+) -> Axes:
     """Plot the observed frequency of events against their predicted probability."""
     w = np.ones(len(probability)) if weights is None else weights
     order = np.argsort(probability, kind="stable")
@@ -35,7 +41,7 @@ def reliability(probability: Array, happened: Array, weights: Array | None, ax: 
     return calibration(x, y, "probability", "share that happened", ax)
 
 
-def calibration(x: Any, y: Any, xlabel: str, ylabel: str, ax: Any) -> Any:
+def calibration(x: ArrayLike, y: ArrayLike, xlabel: str, ylabel: str, ax: Axes | None) -> Axes:
     """Plot observed against predicted shares, with the diagonal where they agree."""
     ax = axes(ax, "plot_calibration")
     ax.plot([0, 1], [0, 1], color="gray", linestyle=":")
@@ -45,7 +51,7 @@ def calibration(x: Any, y: Any, xlabel: str, ylabel: str, ax: Any) -> Any:
     return ax
 
 
-def history(fitted: FittedTable, ax: Any) -> Any:
+def history(fitted: FittedTable, ax: Axes | None) -> Axes:
     """Plot the score of held-out rows by epoch, and the epoch that is kept."""
     ax, target, facts = axes(ax, "plot_history"), fitted.target, fitted.facts
     epochs, alone, together, compared = np.reshape(facts.curve, (-1, 4)).T
@@ -64,9 +70,8 @@ def history(fitted: FittedTable, ax: Any) -> Any:
     return ax
 
 
-def bars(importances: Importance, most: int, ax: Any) -> Any:
+def bars(importances: Importance, most: int, ax: Drawing) -> Drawing:
     """Plot importance, the largest at the top."""
-    ax = axes(ax, "plot_importance")
     count = min(most, len(importances.names))
     ax.barh(
         importances.names[:count][::-1],
@@ -77,7 +82,7 @@ def bars(importances: Importance, most: int, ax: Any) -> Any:
     return ax
 
 
-def confusion(counts: Array, names: list[str], ax: Any) -> None:
+def confusion(counts: Array, names: list[str], ax: Axes) -> None:
     """Draw the rows by true and predicted class, shaded by the share of the true class."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), np.finfo(float).tiny)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)

@@ -308,8 +308,8 @@ def _measured(
         if k in raw:
             centre[:, k], factor[:, k] = 0.0, 1.0
         if bins[k]:
-            of_members = centre[:, k, np.newaxis], factor[:, k, np.newaxis]
-            scaled = smooth_clip(values, *of_members, *limits[:, k])
+            middles, factors = centre[:, k, np.newaxis], factor[:, k, np.newaxis]
+            scaled = smooth_clip(values, middles, factors, *limits[:, k])
             of_columns[k][:] = edges_of(scaled, int(bins[k]))
     return NumericStatistics(centre, factor, edges)
 
