@@ -28,7 +28,7 @@ CLOCKS = {
     "all threads": time.process_time,
 }
 PLAIN, CHECKPOINT, BATCH = "plain", "Checkpoint", "on_batch"
-MOST = 1.02  # for a checkpoint, of the thread's CPU time
+MOST = 1.02  # a checkpoint may take this factor of the thread's CPU time
 EPOCHS = 4
 CHOSEN = Names.of(CASES, "mnist")
 

@@ -104,7 +104,7 @@ def expression(net: fastmlp.MLP, kind: str) -> Any:
 
 RIVALS = {"torch": with_torch, "jax": with_jax, "casadi": with_casadi}
 
-CALLS = 1000  # of C by one of Python
+CALLS = 1000  # one call of Python makes so many of C
 REPEAT = """\
 void repeat_{name}(const {real} *x, {real} *y, {real} *jacobian, {real} *hessian)
 {{

@@ -28,10 +28,10 @@ from workloads import CASES, LEARNING_RATE, Case
 import fastmlp
 from fastmlp._engine import native_engine
 
-TARGET = 0.95  # of the number of threads
+TARGET = 0.95  # the gain wanted, as a share of the number of threads
 MEMBERS = (2, 3, 8)
 REPEATS = 3
-FLOPS = 4e9  # of a fit of one member, at least
+FLOPS = 4e9  # a fit of one member has at least so many
 SHAPES = {
     "few rows": dataclasses.replace(CASES["tiny"], name="few rows", n_rows=128),
     **CASES,

@@ -166,7 +166,7 @@ def measure(
 ) -> Iterator[tuple[str, Rows]]:
     """Compare fits, then predictions, both limited to the same threads."""
     warnings.simplefilter("ignore")  # ConvergenceWarning: the epochs are counted on purpose
-    with harness.limited(threads):  # before NumPy's BLAS is used for the first time
+    with harness.limited(threads):  # the limit must stand when NumPy's BLAS is first used
         try:
             from threadpoolctl import threadpool_limits
         except ImportError:

@@ -22,7 +22,7 @@ NUMBERS, LEVELS, BACKGROUND = 9, (2, 3, 5, 20, 200), 100
 OURS = ("fast", "distilled, 50 rows", "distilled, one row")
 NEEDED = {"shap": "shap", "LightGBM": "lightgbm"}
 CASES = Names.of((*OURS, *NEEDED))
-ORDERS = 20  # of SHAP's permutations, each there and back
+ORDERS = 20  # SHAP walks each permutation there and back
 
 
 def table(n: int) -> tuple[Any, Any]:

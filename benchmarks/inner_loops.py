@@ -161,7 +161,7 @@ def tile_sizes() -> dict[str, tuple[int, int]]:
     found = TILE_SIZES.findall(text)
     return {
         level: (int(mr), int(nv))
-        for level, (mr, nv) in zip(native_engine.LEVELS, found, strict=True)  # in the same order
+        for level, (mr, nv) in zip(native_engine.LEVELS, found, strict=True)
     }
 
 

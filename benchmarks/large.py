@@ -21,7 +21,7 @@ import harness
 import numpy as np
 from harness import CannotRunError, Names, Rows
 
-VALUES = (3, 5, 12, 24, 40, 200)  # of each category column
+VALUES = (3, 5, 12, 24, 40, 200)  # each category column has one of these numbers
 NUMBERS = 24
 MISSING = 0.05  # share of the last four numbers
 NOISE = 0.7

@@ -193,7 +193,7 @@ def _litert_file(task: Case) -> bytes:
 
     tensors: list[Any] = []
     operators: list[Any] = []
-    buffers = [made("Buffer")]  # of tensors that are computed
+    buffers = [made("Buffer")]  # computed tensors share an empty buffer
 
     def tensor(shape: Sequence[int], values: Array | None = None) -> int:
         if values is not None:
@@ -235,7 +235,8 @@ def _litert_file(task: Case) -> bytes:
 def _litert_predict(task: Case, threads: int) -> Timed:
     from ai_edge_litert.interpreter import Interpreter
 
-    machine = Interpreter(model_content=_litert_file(task), num_threads=threads)  # with XNNPACK
+    # XNNPACK is its default.
+    machine = Interpreter(model_content=_litert_file(task), num_threads=threads)
     machine.allocate_tensors()
     ends = machine.get_input_details(), machine.get_output_details()
     (first, last), x = (details[0]["index"] for details in ends), task.data()[0]

@@ -34,7 +34,7 @@ CHECKED_ROWS = 512
 # Vector operations an element, loads and stores included.
 ADAMW_DECAY = 1
 DROPOUT = 19  # two hashes of 8, a comparison, the product forward and that backward
-SQUARES = 4  # of weights for the penalty: load, conversion to double, multiply-add of half vectors
+SQUARES = 4  # the penalty loads, converts and squares half vectors
 CLIPPING = 8  # store and load the gradient, add the penalty, squares
 AUX = 3  # a kept derivative instead of the fused relu: load, multiply, store
 

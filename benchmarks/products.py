@@ -25,7 +25,7 @@ TARGET = 1.6
 JUDGED = ("mnist", "wide")
 TABLES = ("digits", "breast_cancer", "diabetes")
 CHOSEN = Names.of(KNOWN, "small", "mnist", "wide", "40-256x3-1")
-UNLIKE = 0.05  # of the loss after as many epochs: more is another training
+UNLIKE = 0.05  # a final loss that differs more is another training
 
 
 def measure(

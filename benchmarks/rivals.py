@@ -113,10 +113,11 @@ class Contest:
 
     libraries: Mapping[str, tuple[tuple[str, ...], Any]]  # modules needed; ours first
     load: Callable[..., Any]
-    complain: Callable[[Case, Any], str]  # about the result; nothing if it is right
+    # Says what is wrong with the result; nothing if it is right.
+    complain: Callable[[Case, Any], str]
     column: str
-    count: Callable[[Case], int]  # of what the column is about, in one repetition
-    flops: Callable[[Case], int]  # of one repetition
+    count: Callable[[Case], int]  # how often one repetition does what the column counts
+    flops: Callable[[Case], int]  # one repetition has so many
 
     def rivals(self) -> list[str]:
         return [name for name in self.libraries if not name.startswith("fastmlp")]

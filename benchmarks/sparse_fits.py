@@ -37,7 +37,7 @@ class Case:
     per_row: int
     dtype: str
     epochs: int
-    fits: dict[str, Callable[[Case, Any, Any], Fit]]  # of fastmlp and of the rival
+    fits: dict[str, Callable[[Case, Any, Any], Fit]]  # the keys are fastmlp and the rival
     ratio: float  # the rival's CPU time over ours, at least
     memory: float = float("inf")  # MB, at most
     is_limited: bool = False  # whether our process may address `ADDRESSES` alone

@@ -24,7 +24,7 @@ from harness import FAULT, CannotRunError, Rows
 import fastmlp
 from fastmlp._engine.native import predict_each
 
-VALUES = 50  # of the text
+VALUES = 50  # the text has so many
 ROWS = 64  # that are predicted in turn
 # Microseconds of a row; a dict may take some more than a list.
 LIMITS = {"list": 12.0, "dict": 15.0}

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 TEST_SHARE = 0.2
-MOST_VALUES = 255  # of a column of categories, for HistGradientBoosting
+MOST_VALUES = 255  # HistGradientBoosting allows no more in a column of categories
 FILLED = ("filled", "one_hot")  # kinds of tables without missing numbers
 
 

@@ -25,7 +25,7 @@ import numpy as np
 import tables
 from harness import FAULT, CannotRunError, Names, Rows
 
-MANY_ROWS = 5_000  # on sets of more, the calibration error is looked at
+MANY_ROWS = 5_000  # larger sets show their calibration error, too
 ECE_PARTS = 15
 SMALLEST = 1e-15
 
@@ -218,7 +218,7 @@ class Trial(NamedTuple):
     more: dict[str, float]
 
 
-Tried = dict[str, dict[str, list[Trial]]]  # by set and model
+Tried = dict[str, dict[str, list[Trial]]]  # the keys are sets and models
 
 
 def trial(model: Model, split: tables.Split, classes: bool, threads: int) -> Trial:
@@ -275,7 +275,7 @@ def measure(
     if importlib.util.find_spec("sklearn") is None:
         raise CannotRunError("needs scikit-learn: pip install scikit-learn")
     warnings.simplefilter("ignore")  # scikit-learn's MLP does not converge at its defaults
-    with harness.limited(threads):  # before scikit-learn's threads are made
+    with harness.limited(threads):  # the limit must stand when scikit-learn makes its threads
         sets = sets_of(data, rows)
         chosen = [each for each in sets if "all" in cases or each.name in cases]
         if not chosen:

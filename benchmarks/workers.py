@@ -12,7 +12,7 @@ from typing import Any
 import harness
 
 PAUSE = 0.1  # seconds between turns: idle threads of the last library spin (OpenBLAS: 26 ms)
-UNDISTURBED = 0.9  # of the best round's peak: a round below it does not count, for anybody
+UNDISTURBED = 0.9  # rounds with a lower share of the best peak do not count
 
 
 class Work:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fastmlp._cli.rivals import Array, Parameters, Task
 
-LEARNING_RATE = 1e-3  # of Adam, everywhere
+LEARNING_RATE = 1e-3  # Adam has it everywhere
 
 
 class Case(Task):

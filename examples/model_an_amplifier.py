@@ -41,7 +41,7 @@ def main() -> dict[str, Any]:
     error = float(np.sum((played - truth) ** 2) / np.sum(truth**2))
     print(f"on a plucked string the error is {-10 * np.log10(error):.0f} dB below the sound")
     predict, last = net.predictor(), np.zeros(WINDOW, dtype=np.float32)
-    for k, sample in enumerate(string[:200]):  # as an audio callback would do it
+    for k, sample in enumerate(string[:200]):  # an audio callback would do the same
         last[:-1], last[-1] = last[1:], sample
         assert abs(predict(last) - played[k]) < 1e-5
     return {"error": error, "string": string, "truth": truth, "played": played}

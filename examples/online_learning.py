@@ -26,7 +26,7 @@ def main() -> dict[str, Any]:
     for at in range(BATCHES):
         x = rng.normal(size=(ROWS, 8))
         y = np.sin(2 * x @ laws[2 * at // BATCHES]) + NOISE * rng.normal(size=(ROWS, 1))
-        losses[at] = net.partial_fit(x, y, optimizer=adam)  # of the predictions before the step
+        losses[at] = net.partial_fit(x, y, optimizer=adam)  # the loss is that before the step
     half = BATCHES // 2
     numbers: dict[str, Any] = {
         "first": losses[:20].mean(),

@@ -16,7 +16,7 @@ def table(n: int, rng: np.random.Generator) -> tuple[Any, Any]:
     """Return applications, as a frame, and whether their loans were not paid back."""
     import pandas as pd
 
-    income, age = rng.gamma(6, 7, n), rng.uniform(20, 70, n)  # in thousands; in years
+    income, age = rng.gamma(6, 7, n), rng.uniform(20, 70, n)  # thousands a year; years
     debt, late = income * rng.beta(2, 4, n), rng.poisson(0.6, n)
     work = rng.choice(["employed", "own business", "none"], n, p=[0.7, 0.2, 0.1])
     score = 5 * debt / income + 0.8 * late + 1.5 * (work == "none") - income / 40 - 2

@@ -14,7 +14,7 @@ import numpy as np
 import fastmlp
 
 STEP = 0.02  # seconds
-COSTS = np.diag([10.0, 1.0]), np.array([[0.1]])  # of the state, of the torque
+COSTS = np.diag([10.0, 1.0]), np.array([[0.1]])  # state and torque have one each
 
 
 def move(state: Any, torque: Any) -> Any:

@@ -23,7 +23,7 @@ import fastmlp
 
 WIDTHS = (2, 4, 8, 16, 32)
 STEPS = 1000
-KINK = 0.4  # on a knot for none of the widths: the polygon has to cut this corner
+KINK = 0.4  # no width has a knot here: the polygon has to cut this corner
 
 
 def f(x: Any) -> Any:

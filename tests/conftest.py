@@ -78,6 +78,24 @@ def pytest_generate_tests(metafunc):
         call.marks.append(pytest.mark.slow.mark)
 
 
+# Files whose slow tests take minutes: two processes that begin with them end together.
+LONG = (
+    *("package/test_frozen.py", "package/test_benchmarks.py", "network/test_operators.py"),
+    *("engine/test_trials.py", "engine/test_derivatives.py", "engine/test_kernels.py"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Let the longest files be the first."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector what stays: half a million objects of pytest and tests."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(params=[fastmlp.MLP, fastmlp.reference.MLP], ids=["native", "reference"])
 def mlp(request):
     return request.param

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fastmlp._core.history import ResumeState, State
 from fastmlp._core.intervals import NON_NEGATIVE, POSITIVE, check_count
@@ -57,7 +56,7 @@ class GivenRows(NamedTuple):
 
     X: Any
     y: Any
-    sample_weight: ArrayLike | None
+    sample_weight: Any
     dy: Any = None
     dy_weight: Any = 1.0
 

@@ -84,7 +84,7 @@ def tried(folder: Path, mistake: Mistake, every_test: bool) -> tuple[str, str]:
         tests = [f"tests/{name}" for name in mistake.tests.split()]
         status, first = tested(folder, tests, every_test)
     finally:
-        path.write_text(text)  # before the modules: what is older than they is not compiled again
+        path.write_text(text)  # sources older than the modules are not compiled again
         for file, content in kept.items():
             file.write_bytes(content)
     if status == 0:

@@ -16,7 +16,7 @@ class Mistake(NamedTuple):
     path: str
     right: str
     wrong: str
-    tests: str  # below tests/
+    tests: str  # paths are relative to tests/
 
 
 def _rows(kind: str, *rows: tuple[str, str, str, str]) -> list[Mistake]:

@@ -271,7 +271,11 @@ PREDICT = ["predict", MODEL, "new.csv"]
 DISTURBED = [
     ('"$@" > /dev/full', "the standard output: No space left on device"),
     ('"$@" >&-', "the standard output is closed"),
-    ('mkfifo p; (: < p) & { sleep 1; exec "$@"; } > p', "has closed it before its end"),
+    pytest.param(
+        'mkfifo p; (: < p) & { sleep 1; exec "$@"; } > p',
+        "has closed it before its end",
+        marks=pytest.mark.slow,
+    ),
 ]
 
 

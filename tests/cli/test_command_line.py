@@ -80,8 +80,13 @@ def test_training_says_what_it_has_done(folder):
     )
     assert re.search(r"\nnetworks +100%: .* networks of \d+ inputs\), epoch", verbose)
     assert said.stderr == ""  # progress is for terminals
-    silent = run("train", *words, "-o", "m.safetensors", shell='"$@" 2>&-', folder=folder)
-    assert "m.safetensors" in children.printed(silent)
+
+
+@pytest.mark.slow
+def test_training_needs_no_standard_error(folder):
+    words = ("old.csv", "--target", "dear", "--preset", "fast", "--drop", "rent", "-v")
+    silent = run("train", *words, "-o", "silent.safetensors", shell='"$@" 2>&-', folder=folder)
+    assert "silent.safetensors" in children.printed(silent)
 
 
 def test_training_takes_rules(folder):
@@ -479,7 +484,7 @@ def test_evaluation_gives_the_scores_of_training(model, folder):
 def of_arrays(name):
     """Return a model that was fitted on arrays, or has just been made."""
     X = np.random.default_rng(0).normal(size=(30, 2))
-    if name == "classifier":  # of labels that look like numbers
+    if name == "classifier":  # its labels look like numbers
         model = fastmlp.MLPClassifier(hidden_layer_sizes=(8,), max_iter=50, standardize=True)
         return model.set_params(random_state=0, tol=10).fit(X, np.where(X[:, 0] > 0, "1", "0"))
     return fastmlp.MLP([2, 4, 1], loss="gaussian_nll" if name == "two heads" else "huber", rng=0)
@@ -637,6 +642,7 @@ def test_commands_of_the_documentation_run(tmp_path):
     assert written == set(names)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("script") is None, reason="needs script, which has a terminal")
 def test_progress_is_shown_on_a_terminal(folder):
     words = ("train", "old.csv", "--target", "rent", "--preset", "fast", "-o", "shown")
@@ -651,7 +657,7 @@ def test_progress_is_shown_on_a_terminal(folder):
 
 @pytest.mark.slow
 def test_bench_compares_what_is_installed(tmp_path):
-    words = ("bench", "--seconds", "60", "--only", "scikit-learn", "-o", "b.json")
+    words = ("bench", "--seconds", "25", "--only", "scikit-learn", "-o", "b.json")
     said = children.printed(run(*words, folder=tmp_path, timeout=600))
     result = json.loads((tmp_path / "b.json").read_text())
     assert result["libraries"] == ["fastmlp", "scikit-learn"]
@@ -701,6 +707,7 @@ def test_bench_ends_with_its_time_and_says_why_a_row_is_below_1(monkeypatch):
     assert bench.REASONS.keys() == {kind for _, kinds in bench.LIBRARIES.values() for kind in kinds}
 
 
+@pytest.mark.slow
 def test_an_interrupted_bench_prints_what_it_has(tmp_path):
     words = ("bench", "--seconds", "100", "--only", "fastmlp", "--json", "-o", "b.json")
     result = children.python("-c", INTERRUPTED, *words, cwd=tmp_path)

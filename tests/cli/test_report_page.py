@@ -97,6 +97,7 @@ def measured(page, folder, *options):
     return json.loads(html.unescape(text))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium")
 def test_page_is_readable_on_desktops_and_phones_in_light_and_dark(page, tmp_path):
     light, dark = measured(page, tmp_path), measured(page, tmp_path, DARK)

@@ -116,7 +116,7 @@ def test_a_shuffle_is_a_permutation_of_the_seed_the_same_in_both_engines(level):
     for n in (*range(201), *PRIMES, 2**17 + 1):
         ours = np.arange(n)
         for seed in SEEDS if n < 300 else SEEDS[-2:]:
-            theirs = ours.copy()  # from the order that it finds
+            theirs = ours.copy()  # each shuffles the order that it finds
             native.shuffle(theirs, seed, level)
             shuffle(ours, seed)
             assert np.array_equal(theirs, ours), (n, seed)

@@ -32,7 +32,7 @@ def test_what_they_are_told(mlp):
     """The loss is the objective of the batch under the weights before it."""
     watch, rate = Watch(), fastmlp.Cosine(0.1, n_steps=9)
     net, twin = (network(mlp, dtype="float64") for _ in range(2))
-    weights = np.resize([0.5, 1.5], len(X))  # of the same mean in every batch
+    weights = np.resize([0.5, 1.5], len(X))  # their mean is the same in every batch
     options = {"sample_weight": weights, "shuffle": False, "l2": 0.01}
     optimizer = fastmlp.SGD(rate)
     history = net.fit(X, Y, optimizer=optimizer, callbacks=[watch], **OPTIONS, **options)

@@ -6,7 +6,7 @@ import pytest
 from fastmlp import MLP
 from fastmlp._engine.coalitions import Coalitions
 
-COLUMNS = np.array([0, 2, 1, 1, 2, 0, 2])  # of the inputs
+COLUMNS = np.array([0, 2, 1, 1, 2, 0, 2])  # each input belongs to one
 NETWORKS = {
     "relu": ([7, 40, 40, 3], {}),
     "one output": ([7, 20, 1], {}),
@@ -48,7 +48,8 @@ def test_rows_between_two_rows_have_the_predictions_of_mixed_rows(name):
     net = network(sizes, **options)
     x, background = inputs(3, 1), inputs(4, 2)
     shared = Coalitions(net._network.engine, COLUMNS, 3)
-    for mask in (masks(4, 70), masks(1, 5)):  # of each row of the background, and of all
+    # Each row of the background has masks, or all share them.
+    for mask in (masks(4, 70), masks(1, 5)):
         found = shared.predict(shared.shares(x), shared.shares(background), mask)
         np.testing.assert_allclose(found, between(net, x, background, mask), rtol=0, atol=1e-12)
 

@@ -19,7 +19,10 @@ from fastmlp._network.sparse import rows_of
 from fastmlp._network.spec import BLOCK_ROWS
 
 LEVELS = native_engine.available_levels()
-SEEDS = [range(30), pytest.param(range(30, 100), marks=pytest.mark.slow)]  # of networks
+SEEDS = [
+    range(30),
+    pytest.param(range(30, 100), marks=pytest.mark.slow),
+]  # each seed makes a network
 INPUTS = (1, 2, 7, 31, 63, 64, 65, 100, 257, 530)
 WIDTHS = (1, 3, 8, 16, 17, 33, 64, 100, 130)
 OUTPUTS = (1, 1, 2, 5, 40)

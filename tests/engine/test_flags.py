@@ -96,7 +96,7 @@ def options():
         for path, each in named.items():
             try:
                 parameters = inspect.signature(each).parameters.values()
-            except (TypeError, ValueError):  # of what is compiled
+            except (TypeError, ValueError):  # compiled functions have no signature
                 continue
             found += [(path, each.name) for each in parameters if isinstance(each.default, bool)]
     return found

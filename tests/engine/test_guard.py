@@ -42,6 +42,7 @@ def run(program, level, dtype, folder):
     return note, children.python(program, level, dtype, note, folders=folders, timeout=300)
 
 
+@pytest.mark.slow
 @TRIED
 def test_no_access_outside_arrays(level, dtype, tmp_path):
     note, result = run(guarded.__file__, level, dtype, tmp_path)

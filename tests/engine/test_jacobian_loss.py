@@ -62,7 +62,7 @@ def test_native_gradients_are_those_of_the_reference(first, options, norm, dtype
     network = cases.build(sizes, activations, dtype=dtype, layer_norm=norm, **options)
     native, reference = cases.engines(network, level, rng)
     data = cases.data(network, 37, rng, weighted=True, jacobians=True)
-    data.x[1] = np.finfo(dtype).max  # of weight 0
+    data.x[1] = np.finfo(dtype).max  # its weight is 0
     (value, *got), (expected, *wanted) = (each.gradients(data, 0.1) for each in (native, reference))
     assert_close(value, expected, "loss", dtype)
     assert_all_close(flat(got), flat(wanted), "step", dtype)
@@ -153,7 +153,7 @@ def test_the_loss_is_that_of_values_and_derivatives(mlp):
         assert model.evaluate(x, y, weights, dy, 0.3) == val_loss
         objective, *_ = model.gradients(x, y, weights, dy=dy, dy_weight=0.3)
         assert abs(objective - val_loss) < 1e-12
-    other = made(mlp, 2)  # without derivatives in it, the validation loss is that of the values
+    other = made(mlp, 2)  # validation rows without derivatives have the loss of the values
     twin = other.fit(x, y, dy=dy, epochs=1, validation_data=(x, y))
     assert abs(twin.val_loss[0] - other.evaluate(x, y)) < 1e-9
 

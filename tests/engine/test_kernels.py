@@ -17,10 +17,10 @@ import fastmlp
 from fastmlp._engine import native, native_engine
 from fastmlp._network.activations import ACTIVATIONS
 
-PAIRS = [
-    (level, dtype) for level in native_engine.available_levels() for dtype in native_engine.DTYPES
+pytestmark = [
+    pytest.mark.parametrize("level", native_engine.available_levels()),
+    pytest.mark.parametrize("dtype", native_engine.DTYPES),
 ]
-pytestmark = pytest.mark.parametrize(("level", "dtype"), PAIRS)
 
 # Beyond the tables of sizes: batches and fan-ins of several cache blocks, and long sums.
 LARGE = (

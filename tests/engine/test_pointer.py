@@ -184,6 +184,7 @@ def test_the_program_in_c(tmp_path):
     assert got == pytest.approx(predictor(x).mean(dtype=float), rel=1e-12)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_the_program_in_cython(tmp_path):
     cython = pytest.importorskip("Cython.Compiler.Main")

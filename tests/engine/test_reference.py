@@ -107,7 +107,7 @@ def test_the_textbook_takes_class_numbers_as_a_list_or_a_column():
 def test_the_textbook_is_a_short_file_that_runs_with_numpy_alone():
     path = Path(reference.__file__)
     text = path.read_text()
-    assert text.count("\n") < 200  # as the README says
+    assert text.count("\n") < 200  # the README says so
     imports = [n for n in ast.parse(text).body if isinstance(n, ast.Import | ast.ImportFrom)]
     roots = {(getattr(n, "module", None) or n.names[0].name).split(".")[0] for n in imports}
     assert roots - sys.stdlib_module_names == {"numpy"}

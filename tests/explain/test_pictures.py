@@ -67,8 +67,8 @@ def test_the_plot_of_all_rows_has_a_point_for_each_row_and_column():
     assert texts(ax.get_yticklabels()) == ["day", "colour", "size"]
     points = [collection.get_offsets()[:, 0].tolist() for collection in ax.collections]
     assert points == [VALUES[:, k].tolist() for k in (2, 1, 0)]
-    assert ax.collections[2].get_array().tolist() == [0.5, 1.0, 0.0]  # of the size
-    assert ax.collections[0].get_array().tolist() == [1.0, 0.0, 0.5]  # of the day
+    assert ax.collections[2].get_array().tolist() == [0.5, 1.0, 0.0]  # colours of the size
+    assert ax.collections[0].get_array().tolist() == [1.0, 0.0, 0.5]  # colours of the day
     assert ax.collections[1].get_array().tolist() == [0.5] * 3  # colours have no order
     assert len(drawn(one_output().plot, most=1).get_yticks()) == 1
 

@@ -42,7 +42,8 @@ def assert_derivatives(library, name, x, expected, limit=1e-12):
 
 
 @needs_gcc
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", exports.RELATIVE)
 def test_derivatives_are_those_of_the_reference(dtype, tmp_path):
     nets = list(networks(dtype))
     for k, net in enumerate(nets):
@@ -80,7 +81,7 @@ def test_functions_of_casadi(dtype, tmp_path):
     net.to_c(tmp_path / "net.c", derivatives=2)
     library = exports.compiled(tmp_path, "-O0")
     value, jacobian, hessian = exports.exact(net).predictor().derivatives(x)
-    stacked = hessian.transpose(1, 0, 2).reshape(-1, 5)  # by inputs, then outputs
+    stacked = hessian.transpose(1, 0, 2).reshape(-1, 5)  # inputs vary first
     for order, expected in enumerate((value[:, np.newaxis], jacobian, stacked)):
         results = of_casadi(library, "jac_" * order + "net", x, order + 1)
         np.testing.assert_allclose(results, expected, rtol=0, atol=LIMITS[dtype] * 10)

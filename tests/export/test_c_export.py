@@ -42,6 +42,7 @@ def all_kinds(folder):
     return sorted(folder.glob("*.c"))
 
 
+@pytest.mark.slow
 @compilers.COMPILERS
 def test_no_warnings_and_the_self_check_passes(command, tmp_path):
     for source in all_kinds(tmp_path):

@@ -28,7 +28,7 @@ FUNCTIONS = {
     "normal": (mpmath.ncdf, 40),
 }
 TAIL = -8.0  # where the distribution function is read: farther out libm's erfc has fewer digits
-LIMITS = {  # at minus infinity, and at infinity
+LIMITS = {  # the values at minus infinity and at infinity
     "exp_minus": (0, 0),
     "expm1_minus": (-1, -1),
     "sigmoid": (0, 1),

@@ -110,7 +110,7 @@ def test_a_predictor_has_the_bits_of_predict(kind, loss, dtype):
     expected = cases.columns(nets.predict(x))
     np.testing.assert_array_equal(predict(x), expected)
     for row, wanted in zip(x[:5], expected, strict=False):
-        if kind is fastmlp.MLP:  # in NumPy a row's products may be others than in a batch
+        if kind is fastmlp.MLP:  # NumPy may round a row otherwise than a batch
             np.testing.assert_array_equal(predict(row), wanted)
             np.testing.assert_array_equal(predict(row[np.newaxis]), wanted[np.newaxis])
         assert predict(row).shape == wanted.shape

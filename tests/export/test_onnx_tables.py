@@ -102,7 +102,7 @@ def test_names_of_columns_that_are_refused(name):
     model, X = fitted("text", "names", "others"), TABLES["text"][0](20)
     changed = copy_with_state(model, vars(model))
     names = [name if each == "text" else each for each in X.columns]
-    X.columns = pandas.Index(names, dtype=object)  # with pyarrow, pandas refuses half a character
+    X.columns = pandas.Index(names, dtype=object)  # pandas with pyarrow refuses half a character
     changed._fitted = replace(fitted_of(changed), columns=Columns.of(X))
     with pytest.raises(ValueError, match="rename it, and fit again"):
         changed.to_onnx()

@@ -156,8 +156,8 @@ TARGETS = {
     "gamma": lambda z: np.column_stack([1e3 * np.exp(z), np.exp(-z)]),
     "tweedie": lambda z: np.exp(3 * z) * (z > 0),
     "huber": lambda z: z,
-    "trends": lambda z: np.column_stack([z, 1e6 * z]),  # without clips and limits
-    "later": lambda z: np.column_stack([z, 1e6 * z]),  # with a linear part
+    "trends": lambda z: np.column_stack([z, 1e6 * z]),  # such trends have no clips and limits
+    "later": lambda z: np.column_stack([z, 1e6 * z]),  # this one has a linear part
     "later classes": lambda z: np.digitize(z, [-0.5, 0.5]),
     "distilled": lambda z: z,  # the columns of this network have different numbers of bins
     "two": lambda z: z > 0,

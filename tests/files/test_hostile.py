@@ -55,7 +55,7 @@ def test_trial(trial, check):
     check(trial)
 
 
-SMALL = fastmlp.MLP([2, 3, 2], rng=0)  # of 1 KB
+SMALL = fastmlp.MLP([2, 3, 2], rng=0)  # its file has 1 KB
 
 
 def test_every_flipped_bit_is_seen():

@@ -173,7 +173,7 @@ def test_a_worker_of_a_killed_job_holds_up_no_save(tmp_path):
         if os.fork():
             os.kill(os.getpid(), signal.SIGKILL)
         os.close(wake)
-        os.read(asleep, 1)  # until the test closes its end
+        os.read(asleep, 1)  # this waits until the test closes its end
         os._exit(0)
 
     job = os.fork()
@@ -185,7 +185,7 @@ def test_a_worker_of_a_killed_job_holds_up_no_save(tmp_path):
     assert cut.whole(path) == cut.NEW
     os.close(wake)
 
-    def is_tidy():  # after a save, once the worker has ended
+    def is_tidy():  # a save tidies up, once the worker has ended
         cut.model(cut.OLD).save(path)
         return [each.name for each in tmp_path.iterdir()] == [path.name]
 

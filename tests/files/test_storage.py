@@ -130,7 +130,7 @@ def test_only_complete_epochs_of_a_history_are_saved(tmp_path):
         name = "history_" if hasattr(model, "history_") else "history"
         history = getattr(model, name)
         seconds = list(history.seconds)
-        history.seconds.append(1.0)  # as in the middle of a record
+        history.seconds.append(1.0)  # a record that is being written has more in one list
         assert getattr(saved(model, tmp_path / "model"), name).seconds == seconds
 
 

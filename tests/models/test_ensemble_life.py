@@ -42,7 +42,7 @@ def test_a_member_goes_on_alone_as_if_it_had_always_been():
     with pytest.raises(ValueError, match=trained):
         ensemble.fit(X, Y, epochs=6, resume=True, **OPTIONS)
     ensemble.fit(X, Y, epochs=3, **OPTIONS)
-    ensemble[1].fit(X, Y, epochs=3, **OPTIONS)  # as many epochs
+    ensemble[1].fit(X, Y, epochs=3, **OPTIONS)
     with pytest.raises(ValueError, match=trained):
         ensemble.fit(X, Y, epochs=6, resume=True, **OPTIONS)
 

@@ -233,7 +233,7 @@ def test_a_pass_has_the_options_of_its_own_call(mlp, name):
     rows = change.pop("rows", slice(None))
     for k, options in enumerate([{}, change, change, {}, change]):
         if name == "dropout":
-            change["dropout"][0] = 0.1 * k  # in the same list
+            change["dropout"][0] = 0.1 * k  # the list stays the same
         data = {"X": X[rows if k % 2 else slice(None)], "y": Y[rows if k % 2 else slice(None)]}
         other = copy.deepcopy(net)
         losses = [each.partial_fit(**data | options) for each in (net, other)]

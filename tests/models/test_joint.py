@@ -228,7 +228,7 @@ def test_an_interrupt_within_many_epochs_takes_them_back(monkeypatch, interrupt_
     ensemble = fastmlp.Ensemble(nets)
     interrupt_after(0.3)
     with pytest.raises(KeyboardInterrupt):
-        ensemble.fit(X, X[:, :3], epochs=10**7, n_threads=2)
+        ensemble.fit(X, X[:, :3], epochs=10**6, n_threads=2)
     assert len(ensemble.history.loss) == 1
     assert all(
         network_of(net).engine.can_go_on(1) for net in nets

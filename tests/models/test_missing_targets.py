@@ -16,7 +16,7 @@ from fastmlp._validation import check as checks
 SEPARABLE = [case for case in cases.LOSSES if case.loss.is_separable]
 CASES = pytest.mark.parametrize("case", SEPARABLE, ids=str)
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
-WIDTHS = (2, 3, 9, 33)  # as columns of a block of rows, and as rows of one or several panels
+WIDTHS = (2, 3, 9, 33)  # columns of a block, and rows of one or several panels
 N = 70
 NAN = np.nan
 
@@ -120,7 +120,7 @@ def test_sources_have_gaps_in_some_blocks(mlp):
     first, rest = slice(0, 16), slice(16, 60)
     y = np.concatenate([Y[first], GAPS[rest]])
     source = [(X[first], y[first]), (X[rest], y[rest])]
-    blocks = np.split((~np.isnan(y)).mean(axis=1), [16, 48])  # of whole batches, but for the last
+    blocks = np.split((~np.isnan(y)).mean(axis=1), [16, 48])  # all batches but the last are whole
     weights = np.concatenate([np.full(len(b), 1 / b[b > 0].mean()) for b in blocks])
     from_arrays, _ = learn(mlp, X, y, sample_weight=weights, shuffle=False)
     from_source, _ = learn(mlp, lambda: source, None, shuffle=False)

@@ -75,11 +75,12 @@ for model, rows in zip(models, (X, frame)):
 """
 
 
+@pytest.mark.slow
 def test_hash_seeds_change_no_bit(tmp_path):
     given = "-c", SEEDS, tmp_path / "model"
     printed = {
         children.printed(children.python(*given, folders=children.FOLDERS, PYTHONHASHSEED=seed))
-        for seed in ("0", "1")  # with which sets of the names have other orders
+        for seed in ("0", "1")  # sets of the names have other orders then
     }
     assert len(printed) == 1
 

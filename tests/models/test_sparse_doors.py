@@ -210,7 +210,7 @@ def test_doors(door, options, engine, dtype, tmp_path):
     dense, thin = results
     if engine == "native" and door != "int8":  # which NumPy calibrates
         for a, b in zip(dense, thin, strict=True):
-            np.testing.assert_array_equal(a, b)  # in which 0 and -0 are equal
+            np.testing.assert_array_equal(a, b)  # 0 and -0 are equal here
     else:
         assert_all_close(thin, dense, "fit", dtype)
 

@@ -214,7 +214,7 @@ def overflowing(case, dtype, activation):
     data = cases.data(spec, 70, rng, case.labels, weighted=True)
     data.x[1::5] = float(np.finfo(dtype).max)
     weights, biases = cases.parameters(spec, rng)
-    weights[0][:, ::2] *= 5  # beyond the dtype, in the first layer
+    weights[0][:, ::2] *= 5  # sums of the first layer exceed the dtype
     return spec, data, weights, biases
 
 

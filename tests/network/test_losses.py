@@ -100,7 +100,8 @@ HAND_WORKED = [
     (UNIT, [[1.0, 0.0]], [[3.0, 0.0]], 2 + LOG_2_PI, [-2.0, 0.0]),
     (losses.CrossEntropy(), [[LOG_3, 0.0]], [0], THIRD, [-0.25, 0.25]),
     (losses.CrossEntropy(), [[0.0, LOG_3]], [[0.5, 0.5]], THIRD + LOG_3 / 2, [-0.25, 0.25]),
-    (losses.CrossEntropy(0.2), [[0.0, 0.0]], [1], LOG_2, [0.4, -0.4]),  # of (0.1, 0.9)
+    # The targets become (0.1, 0.9).
+    (losses.CrossEntropy(0.2), [[0.0, 0.0]], [1], LOG_2, [0.4, -0.4]),
     (losses.BinaryCrossEntropy(), [[LOG_3, 0.0]], [[1.0, 0.5]], THIRD + LOG_2, [-0.25, 0.0]),
 ]
 
@@ -119,7 +120,7 @@ def test_links():
     assert_close(losses.PoissonNLL().link(z), [[1.0, 3.0]], "elementwise", "float64")
     assert_close(losses.GaussianNLL().link(z), [[0.0, 3.0]], "elementwise", "float64")
     assert np.array_equal(losses.Huber().link(z), z)
-    z = np.log(np.expm1([[1.0, 2.0, 3.0, 4.0]]))  # of two outputs
+    z = np.log(np.expm1([[1.0, 2.0, 3.0, 4.0]]))  # these are two quantiles of two outputs
     quantiles = [[z[0, 0], z[0, 1], z[0, 0] + 3, z[0, 1] + 4]]
     assert_close(losses.Quantiles([0.2, 0.8]).link(z), quantiles, "elementwise", "float64")
 
@@ -194,7 +195,8 @@ def test_rows_and_values(case):
 
 def test_every_native_row_has_a_case():
     rows = {c.loss.native_row(c.labels) for c in cases.LOSSES}
-    assert rows | {"linear"} == set(losses.NATIVE_LOSSES)  # of partial_fit(output_gradient=...)
+    # The linear one is that of partial_fit(output_gradient=...).
+    assert rows | {"linear"} == set(losses.NATIVE_LOSSES)
 
 
 def test_numpy_scalars_are_numbers():

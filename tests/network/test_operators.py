@@ -47,9 +47,24 @@ def widths(options, first, second):
     return (second if "skip" in options else first, second)
 
 
-@every_norm
-@every_option
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+def in_pairs():
+    """Yield activations, options and norms, so that each meets each of another kind once."""
+    for i, activation in enumerate(ACTIVATIONS):
+        for j, name in enumerate(OPTIONS):
+            k = (i * len(OPTIONS) + j) % len(NORMS)
+            marks = [pytest.mark.slow] * (j != i % len(OPTIONS))
+            ids = f"{activation}-{name}-{NORMS[k]}"
+            yield pytest.param(activation, OPTIONS[name], NORMS[k], marks=marks, id=ids)
+
+
+def test_all_pairs_of_kinds_meet():
+    rows, sizes = [case.values for case in in_pairs()], (len(ACTIVATIONS), len(OPTIONS), len(NORMS))
+    for one, other in itertools.combinations(range(3), 2):
+        met = {(str(row[one]), str(row[other])) for row in rows}
+        assert len(met) == sizes[one] * sizes[other]
+
+
+@pytest.mark.parametrize(("activation", "options", "norm"), [*in_pairs()])
 def test_gradients_by_central_differences(activation, options, norm):
     sizes = (3, *widths(options, 5, 4), 2)
     check_gradients(cases.build(sizes, activation, layer_norm=norm, dropout=[0.4, 0.3], **options))

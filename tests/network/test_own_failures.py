@@ -327,7 +327,7 @@ def test_arrays_are_the_functions_own(mlp):
     for array, then in kept:
         np.testing.assert_array_equal(array, then)
         assert array.flags.owndata
-        array[...] = np.nan  # of no consequence
+        array[...] = np.nan  # writing to it has no consequence
     np.testing.assert_allclose(net.predict(X), plain.predict(X), rtol=1e-9)
 
 

@@ -175,7 +175,7 @@ def test_an_address_may_be_given_in_many_ways(mlp):
         ("PyCapsule_New", ctypes.pythonapi)
     )
 
-    class Compiled:  # as numba.cfunc's
+    class Compiled:  # numba.cfunc makes such objects
         pass
 
     Compiled.address = address

@@ -159,7 +159,7 @@ def test_estimators_know_the_length_of_their_fits(name):
         {"learning_rate": "cosine", "learning_rate_init": 0.01},
     ):
         model = getattr(fastmlp, name)(max_iter=5, n_iter_no_change=9, random_state=0, **options)
-        with warnings.catch_warnings(action="ignore"):  # of the epochs, which are few
+        with warnings.catch_warnings(action="ignore"):  # the epochs are few
             rates.append(model.fit(X, y).history_.learning_rate)
     assert rates[0] == rates[1]
 

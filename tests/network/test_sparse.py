@@ -81,7 +81,7 @@ def test_unsorted_and_repeated_columns_are_summed_in_their_order(dtype):
     dense = np.zeros((4, 4), rows.dtype)
     dense[1, :3], dense[3, 3] = (3, 1, 202), 100
     same(rows, dense)
-    tiny = np.array([1.0, 1e-20, -1.0])  # in another order the sum would be 1e-20
+    tiny = np.array([1.0, 1e-20, -1.0])  # another order would give 1e-20
     assert fastmlp.SparseRows([0, 3], [0, 0, 0], tiny, 1).values.tolist() == [0.0]
 
 
@@ -159,7 +159,7 @@ def test_copies_and_pickles_are_as_safe_as_the_rows(name):
     buffers = []
     stored = pickle.dumps(rows_of(MATRIX), 5, buffer_callback=buffers.append)
     damaged = [bytearray(buffer) for buffer in buffers]
-    damaged[1][:4] = (30).to_bytes(4, sys.byteorder)  # of the indices
+    damaged[1][:4] = (30).to_bytes(4, sys.byteorder)  # damaged[1] are the indices
     with pytest.raises(ValueError, match=r"indices\[0\] is 30 but integers from 0 to 29"):
         pickle.loads(stored, buffers=damaged)
 

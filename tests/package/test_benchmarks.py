@@ -81,6 +81,7 @@ def test_every_benchmark_is_run_here_and_on_the_page():
         assert f"| `{name}` | {shows} |" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in SMALL]
 )

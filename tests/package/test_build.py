@@ -117,7 +117,7 @@ def commands():
 
 @pytest.mark.parametrize("build", ["wheel", "sdist"])
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_done(build, monkeypatch):
-    read_only = Path("/proc/self")  # for root too
+    read_only = Path("/proc/self")  # even root cannot write here
     if not read_only.exists() or not (ROOT / "setup.py").exists():
         pytest.skip("needs Linux and the sources")
     backend = runpy.run_path(str(ROOT / "src_cython" / "build_backend.py"))

@@ -34,7 +34,10 @@ RUN_ELSEWHERE = {  # pages whose programs need more than Python, and the tests t
     "docs/guides/spark.md": "test_spark.py",
     "docs/processes.md": "test_mpi.py",
 }
-LONG = ("docs/guides/distill.md", "docs/guides/other-tools.md")  # half of the time of all pages
+LONG = (  # most of the time of all pages
+    *("docs/guides/distill.md", "docs/guides/other-tools.md"),
+    *("docs/guides/rows-in-time.md", "docs/guides/tables.md"),
+)
 OTHERS = (
     *("torch", "pandas", "optuna", "skops", "shap", "mapie", "imblearn", "dask", "duckdb"),
     *("distributed", "dask_ml", "ray", "mlflow", "casadi"),
@@ -236,7 +239,7 @@ def test_extras_that_pages_install_are_those_of_the_package():
 
 def pages():
     """Return the programs of each page, each with the output that the page shows, or ""."""
-    written = ROOT / "docs" / "gallery"  # from the examples, when the site is built
+    written = ROOT / "docs" / "gallery"  # building the site writes the examples there
     paths = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     paths = [path for path in paths if written not in path.parents]
     programs = {
@@ -278,7 +281,7 @@ def test_index_pages_name_each_page_by_its_title():
             assert f"[{title[2:]}]({page}.md): " in text
 
 
-@pytest.mark.filterwarnings("ignore")  # of PyTorch; and a page's fits may end by max_iter
+@pytest.mark.filterwarnings("ignore")  # PyTorch warns, and fits that end by max_iter
 @pytest.mark.parametrize(
     "page",
     [

@@ -72,6 +72,7 @@ def lines_of_pyright(program):
 CHECKERS = {"mypy": lines_of_mypy, "pyright": lines_of_pyright}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_type_checkers_find_the_mistakes_and_nothing_else(checker, tmp_path):
     for module in (checker, "sklearn"):

@@ -22,10 +22,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning"),
 ]
 
-# The penalty keeps probabilities off 0 and 1 exactly, as one check demands.
-CHECKED = [
-    MLPClassifier(),
-    MLPRegressor(),
+CHECKED = [MLPClassifier(), MLPRegressor()]
+OTHERS = [
+    MLPClassifier(solver="sgd"),
+    MLPRegressor(solver="sgd"),
+    # The penalty keeps probabilities off 0 and 1 exactly, as one check demands.
     MLPClassifier(solver="lbfgs", alpha=0.1),
     MLPRegressor(solver="lbfgs"),
     MLPClassifier(standardize=True, dropout=0.1, clip_norm=1.0, activation="gelu"),
@@ -56,8 +57,8 @@ def test_common_checks(estimator, check):
 
 
 @pytest.mark.slow
-@checks_of([MLPClassifier(solver="sgd"), MLPRegressor(solver="sgd")])
-def test_common_checks_of_another_solver(estimator, check):
+@checks_of(OTHERS)
+def test_common_checks_of_other_parameters(estimator, check):
     check(estimator)
 
 

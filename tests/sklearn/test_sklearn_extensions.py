@@ -351,7 +351,7 @@ def test_standardize_is_folded_into_the_weights(outputs, solver):
     by_hand = regressor(solver=solver, max_iter=150).fit(scaled, target)
     undone = by_hand.predict(scaled) * y.std(axis=0) + y.mean(axis=0)
     np.testing.assert_allclose(net.predict(x), undone, rtol=1e-3, atol=1e-3 * y.std())
-    assert regressor(max_iter=5).fit(x, y).score(x, y) < 0  # without, hopeless
+    assert regressor(max_iter=5).fit(x, y).score(x, y) < 0  # the fit is hopeless without it
     scaling, shown = fitted_of(net).network.scaling, (net.coefs_, net.intercepts_)
     for arrays, again in zip(shown, scaling.fold(*scaling.unfold(*shown)), strict=True):
         for a, b in zip(arrays, again, strict=True):
@@ -411,7 +411,7 @@ def test_losses_of_amounts_are_half_their_deviance(name, solver):
     net = regressor(loss=name, power=1.5, standardize=True, solver=solver, max_iter=300)
     net.fit(x[:300], y[:300], X_val=x, y_val=y)
     power = {"gamma": 2, "tweedie": 1.5}[name]
-    unit = y[:300].mean()  # of losses, since the targets are scaled
+    unit = y[:300].mean()  # losses have this unit, since the targets are scaled
     expected = mean_tweedie_deviance(y / unit, net.predict(x) / unit, power=power) / 2
     assert net.validation_loss_curve_[-1] == pytest.approx(expected)
     mean = mean_tweedie_deviance(y / unit, np.full(400, y.mean() / unit), power=power) / 2

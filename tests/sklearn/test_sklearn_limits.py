@@ -250,7 +250,7 @@ def test_lbfgs_that_overflows_says_so(make, fitted):
         if make is classifier and bad is not y:
             continue
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of SciPy
+            warnings.simplefilter("ignore", RuntimeWarning)  # SciPy warns
             with pytest.raises(ValueError, match="non-finite parameter weights"):
                 net.fit(x, bad)
         assert hasattr(net, "coefs_") == fitted

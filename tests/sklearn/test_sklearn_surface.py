@@ -172,12 +172,12 @@ def test_parameters_may_be_written():
     x, y = regression()
     net = ours.MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0).fit(x, y)
     before = net.predict(x)
-    net.coefs_[1][:] = 0  # in place
+    net.coefs_[1][:] = 0  # this changes the array in place
     assert np.array_equal(net.predict(x), np.full(len(x), net.intercepts_[1][0]))
     net.intercepts_[1] = np.array([5.0])  # an item
     assert np.array_equal(net.predict(x), np.full(len(x), 5.0))
     coefs, intercepts = net.coefs_, net.intercepts_
-    coefs[0][:] = intercepts[0][:] = 1  # through lists that were read before
+    coefs[0][:] = intercepts[0][:] = 1  # the lists were read before
     coefs[1][:] = 0.5
     expected = 5 + 0.5 * np.maximum(x.sum(axis=1) + 1, 0) * 4
     np.testing.assert_allclose(net.predict(x), expected)

@@ -145,7 +145,7 @@ def test_labels_are_those_of_the_fit_that_has_predicted(monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # from Python 3.12 on
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 and newer warn
 def test_a_child_that_was_forked_during_a_fit_copies_after_a_fit_alone():
     net, other = (regressor(warm_start=True).fit(X, X[:, 0]) for _ in range(2))
 
@@ -199,7 +199,7 @@ def test_a_copy_has_the_optimizer_of_its_weights(monkeypatch):
     net = classifier().fit(X, Y)
     assert all(fitted_of(make(net)).network.run is not None for make in COPIES.values())
 
-    def overtaken(run):  # by a pass that begins and ends while the state is read
+    def overtaken(run):  # a pass begins and ends while the state is read
         monkeypatch.undo()
         net.partial_fit(X, Y)
         return copy.deepcopy(run)
@@ -218,7 +218,7 @@ def test_a_prediction_that_a_fit_overtakes_is_of_the_last_fit(monkeypatch):
 
         def overtaken(self, *args):
             monkeypatch.undo()
-            stack.enter_context(blocked(net, y=9 * X[:, 0]))  # after an epoch
+            stack.enter_context(blocked(net, y=9 * X[:, 0]))  # it waits after an epoch
             return predict(self, *args)
 
         monkeypatch.setattr(scaled_network.ScaledNetwork, "predict", overtaken)

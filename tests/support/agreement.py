@@ -228,7 +228,7 @@ def by_inputs(rng: Draw) -> Iterator[float]:
     """Compare all derivatives by the inputs with differences, and with one another."""
     net, _ = smooth_network(rng, one_of(rng, fastmlp.MLP, reference.MLP))
     x, v = rng.normal(size=(2, int(rng.integers(1, 9)), net.layer_sizes[0]))
-    predictor = net.predictor()  # of means and variances in one array
+    predictor = net.predictor()  # one array has means and variances
     dy = rng.normal(size=predictor(x).shape)
     slope, jacobian, hessian = net.jvp(x, v), net.jacobian(x), net.hessian(x)
     dx, product = net.vjp(x, dy)[0], net.hvp(x, v, dy)
@@ -273,7 +273,7 @@ def by_parameters(rng: Draw) -> Iterator[float]:
         mean, *whole = net.gradients(x, y)
         alone = [losses, *(g for kind in of_samples for g in kind)]
         for each, g in zip(alone, [mean, *(g for kind in whole for g in kind)], strict=True):
-            largest = max(1.0, float(np.abs(each).max()))  # of terms that may cancel
+            largest = max(1.0, float(np.abs(each).max()))  # terms may cancel
             assert_close(np.mean(each, axis=0), g, "step", "float64", largest * amplified(net))
     yield 0.0
 

@@ -23,7 +23,7 @@ TESTS = Path(__file__).resolve().parent  # the folder of the helpers
 FOLDERS = [TESTS, *sorted(TESTS.parent.glob("[a-z]*/"))]  # where test modules are found
 PACKAGE = Path(fastmlp.__file__).parents[1]  # the folder of the package under test
 RUNNER = shlex.split(os.environ.get("FASTMLP_TEST_RUNNER", ""))
-SLOWDOWN = 10 if RUNNER else 1  # of what may take only so long
+SLOWDOWN = 10 if RUNNER else 1  # limits of time are multiplied by it
 
 # A job in the background inherits that SIGINT is ignored, and so would its children.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -51,7 +51,7 @@ def here(*arguments: str | Path, folder: Path = children.TESTS) -> Any:
         warnings.simplefilter("default")
         try:
             status = main([str(each) for each in arguments])
-        except SystemExit as end:  # of what argparse refuses
+        except SystemExit as end:  # argparse refuses so
             status = end.code
     texts = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
     return subprocess.CompletedProcess(arguments, status, *texts)

@@ -25,7 +25,7 @@ from fastmlp.sklearn import MLPRegressor
 # CPU seconds until an interrupt is seen: those promised, of each thread that may work meanwhile.
 LATENCY = 0.2 * max(2, thread_count.default_threads())
 
-COLUMNS = 5000  # of sparse rows
+COLUMNS = 5000  # sparse rows have so many
 
 
 def rows(n: int, width: int) -> np.ndarray:

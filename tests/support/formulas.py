@@ -12,7 +12,7 @@ import mpmath
 
 _NAMES = ("exp", "expm1", "log1p", "log", "erfc", "sqrt")
 FLOAT = SimpleNamespace(**{name: getattr(math, name) for name in _NAMES}, number=float, pi=math.pi)
-DIGITS = SimpleNamespace(  # as many as mpmath is told to compute
+DIGITS = SimpleNamespace(  # mpmath computes as many digits as it is told
     **{name: getattr(mpmath, name) for name in _NAMES}, number=mpmath.mpf, pi=mpmath.pi
 )
 

@@ -180,7 +180,7 @@ def networks(draw: Any) -> dict[str, Argument]:
     """Return the arguments of a network."""
     loss = draw(st.sampled_from(sorted(LOSSES)))
     compute = draw(scalars("compute"))
-    is_rounded = compute.how == repr("bfloat16")  # of layers with 1,024 weights or more
+    is_rounded = compute.how == repr("bfloat16")  # layers of 1,024 weights or more round them
     widths, fewest = ([32, 40], 2) if is_rounded else ([1, 3, 8, 17], 0)
     hidden = draw(st.lists(st.sampled_from(widths), min_size=fewest, max_size=2))
     sizes = [draw(st.integers(1, 5)), *hidden, draw(st.integers(2, 3))]

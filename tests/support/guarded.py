@@ -36,7 +36,7 @@ from fastmlp._network.sparse import rows_of
 try:
     from fastmlp.tabular.table import rows as rows_of_tables
     from fastmlp.tabular.table.encoding import CategoryInputs, Layout
-except ImportError:  # without scikit-learn there are no tables
+except ImportError:  # tables need scikit-learn
     rows_of_tables = None
 
 PAGE = mmap.PAGESIZE

@@ -31,7 +31,7 @@ _python.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
 _python.PyCapsule_New.restype = ctypes.py_object
 _python.PyCapsule_New.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
 
-SET_HANDLER, GET_HANDLER = 304, 305  # in NumPy's table of its C API
+SET_HANDLER, GET_HANDLER = 304, 305  # places in NumPy's table of its C API
 NAME = b"mem_handler"
 
 # The least bytes of allocations that fail after the first one. NumPy keeps blocks of 32 bytes, in

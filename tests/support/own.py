@@ -59,7 +59,7 @@ def library():
     source.write_text(SOURCE)
     subprocess.run([CC, "-O2", "-shared", "-fPIC", source, "-o", path, "-lm"], check=True)
     found = ctypes.CDLL(str(path))
-    found.folder = folder  # as long as the library
+    found.folder = folder  # the folder lives as long as the library
     return found
 
 

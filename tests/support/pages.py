@@ -5,7 +5,7 @@ import re
 
 TIMES = doctest.register_optionflag("TIMES")  # an output of times: its numbers may be any
 DECIMAL = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
-MOST_UNITS = 2.5  # of the last digit of a number with decimals, for other processors and NumPys
+MOST_UNITS = 2.5  # other processors and NumPys may differ so in the last digit
 
 
 def last_digit(number):

@@ -17,7 +17,7 @@ N = 48
 X = np.linspace(-1, 1, 3 * N).reshape(N, 3)
 Y = np.sin(3 * X[:, 0])
 
-SECONDS = 60  # until a rank that waits for another says so, instead of hanging
+SECONDS = 60  # a rank that waits longer for another says so and ends
 
 
 class Group:

@@ -24,7 +24,7 @@ class Store(http.server.ThreadingHTTPServer):
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Requests)
         self.folder = folder
-        self.faults: list[str] = []  # for the next requests of contents
+        self.faults: list[str] = []  # the next requests of contents have them
         self.requests: list[str] = []
 
     @property
@@ -34,6 +34,7 @@ class Store(http.server.ThreadingHTTPServer):
 
 class Requests(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a client acknowledges headers only after 40 ms
     server: Store
 
     def log_message(self, *_: object) -> None:

@@ -143,7 +143,7 @@ def compare(
         rates = np.full(N // BATCH, optimizer.learning_rate)
         plan = Plan(optimizer, BATCH, rates, order, clip_norm=clip_norm)
         losses = [engine.epoch(data, plan) for _ in range(STEPS * BATCH // N)]
-        if not np.isfinite(b).all():  # of steps that are too long
+        if not np.isfinite(b).all():  # the steps were too long
             assert not np.isfinite(losses).all(), level
             continue
         a = np.concatenate([p.ravel() for group in engine.parameters() for p in group])

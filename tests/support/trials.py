@@ -59,7 +59,8 @@ GROUPS: dict[str, tuple[str, float]] = {
     "saves cut short": ("cut.TRIALS", 2),
     "the machinery itself": ("trials.SELF", 0),
 }
-HANG_SECONDS = float(os.environ.get("FASTMLP_HANG_SECONDS", "120"))  # of a busy machine, too
+# Even a busy machine needs less.
+HANG_SECONDS = float(os.environ.get("FASTMLP_HANG_SECONDS", "120"))
 FORK_SECONDS = HANG_SECONDS / 3
 LAST_WORDS = int(os.environ["FASTMLP_LAST_WORDS"]) if "FASTMLP_LAST_WORDS" in os.environ else None
 

@@ -9,7 +9,7 @@ from fastmlp.tabular.outcome import survival_scores as of_curves
 from fastmlp.tabular.outcome.checked_survival import structured
 
 RNG = np.random.default_rng(0)
-TIMES = RNG.integers(0, 12, 80).astype(float)  # with many ties
+TIMES = RNG.integers(0, 12, 80).astype(float)  # many are tied
 EVENTS = RNG.random(80) < 0.6
 RISKS = RNG.integers(0, 9, 80) - 0.5 * TIMES
 WEIGHTS = RNG.integers(1, 4, 80).astype(float)

@@ -70,7 +70,7 @@ SECOND, FIRST = "sys/fs/cgroup", "sys/fs/cgroup/memory"
             },
             2 * GIB,
         ),
-        (  # of the group above
+        (  # the group above has this one
             {
                 f"{SECOND}/user/memory.max": f"{5 * GIB}\n",
                 f"{SECOND}/user/memory.current": f"{GIB}\n",

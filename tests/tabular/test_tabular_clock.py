@@ -14,7 +14,7 @@ from fastmlp.tabular.table.columns import Columns
 from fastmlp.tabular.table.encoding import Encoding, width_of, with_missing
 
 AMPLE = 1e6  # seconds
-STEPS = 7  # of an epoch
+STEPS = 7  # an epoch has so many
 
 
 class Watch:

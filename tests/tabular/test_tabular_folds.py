@@ -22,7 +22,7 @@ from fastmlp.tabular.recipe.presets import Preset
 GROUPS = np.arange(N) // 6
 NUMBERS = np.arange(N) % 4 - 1
 PAIRS = [(np.arange(20), np.arange(20, 40)), (np.arange(40), np.arange(45, 60))]
-LAST_EPOCH = {"epochs": 4, "scoring": lambda *_: 0.0}  # of equal epochs the last
+LAST_EPOCH = {"epochs": 4, "scoring": lambda *_: 0.0}  # the last of equal epochs is kept
 
 
 def ended(model):

@@ -88,7 +88,7 @@ def test_the_baseline_is_the_best_constant(name, weighted):
         for factor in (0.97, 1.03):
             other = best.copy()
             other[:, column] *= factor
-            assert cost(other) >= cost(best)  # between two targets a quantile costs the same
+            assert cost(other) >= cost(best)  # a quantile costs the same between two targets
         assert cost(3 * best + 1) > cost(best)
 
 

@@ -25,7 +25,7 @@ RECIPES = (
     Recipe(bins=5, width=16, depth=2, embedding=16),
     Recipe(bins=0, width=8, activation="tanh"),
 )
-ULP = 1.2e-7  # of a number in float32
+ULP = 1.2e-7  # the rounding of a number in float32
 
 
 def frame(n, seed):
@@ -71,7 +71,7 @@ def pairs(seed=5):
     before = frame(PAIRS, seed)
     before["gaps"] = rng.uniform(-1, 6, PAIRS)
     after, moved = before.copy(), rng.integers(0, len(SIGNS), PAIRS)
-    steps = np.exp(rng.uniform(-35, 5, PAIRS))  # from one ulp of a number on
+    steps = np.exp(rng.uniform(-35, 5, PAIRS))  # the shortest are near one ulp of a number
     for k, (name, sign) in enumerate(SIGNS.items()):
         values = np.where(moved == k, before[name] + sign * steps, before[name])
         after[name] = values

@@ -36,7 +36,7 @@ def test_an_offset_of_an_identity_link_moves_targets(name):
     loss = LOSSES[name].made({"quantile": [0.2, 0.7] if name == "quantiles" else 0.3})
     z, o = RNG.normal(size=(N, loss.heads)), RNG.normal(size=(N, 1))
     moved = z.copy()
-    moved[:, :1] += o  # of several quantiles the lowest, to which the others are added
+    moved[:, :1] += o  # other quantiles are added to the lowest
     _, wanted = loss.value_and_gradient(moved, Y[:, np.newaxis])
     _, found = loss.value_and_gradient(z, Y[:, np.newaxis] - o)
     np.testing.assert_allclose(found, wanted, atol=1e-9)

@@ -250,7 +250,7 @@ def test_a_fit_of_hours_warns():
 def test_a_slow_first_epoch_makes_no_hint(monkeypatch, caplog):
     monkeypatch.setattr("fastmlp.tabular.recipe.progress.LONG_FIT", 15)
     with caplog.at_level(logging.INFO, "fastmlp"):
-        shown([4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5])  # of the first it would be 21 s
+        shown([4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5])  # the first alone would say 21 s
     assert not caplog.records
 
 

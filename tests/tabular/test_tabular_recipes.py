@@ -230,7 +230,7 @@ def test_batches_are_even(n):
     most = next(size for rows, size in presets.BATCHES if n <= rows)
     steps = -(-n // batch)
     assert batch <= most
-    assert steps == -(-n // most)  # as few as may be
+    assert steps == -(-n // most)  # there are no more than needed
     assert n - batch * (steps - 1) > batch - steps  # the last one, too
 
 

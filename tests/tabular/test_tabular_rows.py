@@ -24,9 +24,9 @@ from fastmlp.tabular.table.columns import Columns, Table
 from fastmlp.tabular.table.encoding import Encoding, Layout, edges_of, quantiles
 from fastmlp.tabular.table.rows import joint, read_row, tempered
 
-BINS = (0, 1, 2, 7, 16, 70, (3, 130, 0, 64))  # of all columns, or of one after the other
+BINS = (0, 1, 2, 7, 16, 70, (3, 130, 0, 64))  # one number for all columns, or one for each
 MANY = 90  # rows of the table that is measured
-ROWS = (0, 1, 2, 53, MANY)  # of the one that is encoded
+ROWS = (0, 1, 2, 53, MANY)  # tables of so many rows are encoded
 
 
 PLAIN = frozenset({float, int, type(None)})
@@ -51,7 +51,8 @@ def test_cells_of_plain_types_are_read_and_others_left_to_others():
         read_row([1.0], columns, words, 2)
     with pytest.raises(ValueError, match="2 columns of numbers but at most 1 are expected"):
         read_row([1.0, "a", 2.0], columns, words, 1)
-    for wrong in ((0, PLAIN, float, None), (0, None, float, {})):  # of categories
+    # The first lacks its categories, the second its kinds.
+    for wrong in ((0, PLAIN, float, None), (0, None, float, {})):
         with pytest.raises(TypeError, match="got NoneType"):
             read_row([1.0], (), (wrong,), 0)
     with pytest.raises(ValueError, match="there are no networks"):

@@ -35,6 +35,7 @@ def test_names_of_columns_can_be_forgotten(tmp_path):
         regressor().feature_names_in_ = None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [regressor, classifier])
 def test_shap_explains_a_fit_of_a_frame(make):
     shap, frame = pytest.importorskip("shap"), frame_of()

@@ -219,7 +219,7 @@ def test_fewer_rows_than_were_read_are_a_sample_of_them(monkeypatch, weight):
     assert len(rows) == 60
     assert np.all(np.diff(rows) > 0)
     assert weight is None or W[rows].all()
-    assert np.ptp(np.bincount(rows // 100)) < 30  # of all parts of the source
+    assert np.ptp(np.bincount(rows // 100)) < 30  # all parts of the source have as many
     part = ArrowBlocks(TABLE.take(rows), "y", features=FEATURES, weight=weight)
     again = regressor().fit(part)
     assert fitted_of(again).columns == fitted_of(model).columns

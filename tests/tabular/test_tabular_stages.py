@@ -105,7 +105,7 @@ def test_longer_cycles_have_to_gain_more(cycle, least, factor):
     assert fit() == ("" if factor > 1 else epoch_selection.LITTLE_GAIN)
 
 
-CHANGES = {  # of the costs of 100 rows from the first stage to the second
+CHANGES = {  # how the costs of 100 rows change between the stages
     "all better": (np.full(100, -1e-6), "then"),
     "none": (np.zeros(100), "first"),
     "all worse": (np.full(100, 1e-6), "first"),

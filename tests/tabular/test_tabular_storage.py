@@ -115,7 +115,7 @@ def test_without_out_of_fold_rows_a_file_is_smaller_and_predicts_the_same(name, 
     model.save(tmp_path / "small", out_of_fold=False)
     tensors = numpy_files.load_file(tmp_path / "small")
     of_rows = {name for name in tensors if len(X) in tensors[name].shape}
-    residuals = set() if hasattr(model, "classes_") else {"z", "w"}  # as docs/saving.md says
+    residuals = set() if hasattr(model, "classes_") else {"z", "w"}  # docs/saving.md names them
     assert of_rows == {f"fit.calibration.residuals.{part}" for part in residuals}
     sizes = [(tmp_path / file).stat().st_size for file in ("whole", "small")]
     assert sizes[0] - sizes[1] > fitted_of(model).held_out.predictions.nbytes
@@ -238,7 +238,9 @@ CATEGORIES = {
 }
 
 
-@pytest.mark.parametrize("name", CATEGORIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(k, marks=[pytest.mark.slow] * (k == "many")) for k in CATEGORIES]
+)
 @pytest.mark.parametrize("make", [TabMLPRegressor, TabMLPClassifier])
 def test_categories_of_any_kind_come_back(make, name, tmp_path):
     values = CATEGORIES[name]
@@ -258,6 +260,7 @@ def test_categories_of_any_kind_come_back(make, name, tmp_path):
     assert stored.text_of(again) == stored.text_of(model)
 
 
+@pytest.mark.slow
 def test_wide_tables_and_long_names_come_back(tmp_path):
     """As many columns of text as there were arrays in a file, and notes that are long, too."""
     days = [f"2020-{k // 28 + 1:02}-{k % 28 + 1:02}" for k in range(60)]

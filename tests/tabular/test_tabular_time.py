@@ -21,10 +21,10 @@ from fastmlp.tabular.recipe import blend, linear, members, presets
 pytestmark = pytest.mark.usefixtures("tiny")
 
 RNG = np.random.default_rng(1)
-NOW = 44  # in the second of three folds
+NOW = 44  # the second of three folds has this time
 PLACE = RNG.permutation(N)  # row k is the PLACE[k]-th in time
 DAYS = np.datetime64("2026-11-01") + PLACE
-LAST_EPOCH = {"epochs": 4, "scoring": lambda *_, **__: 0.0}  # of equal epochs the last
+LAST_EPOCH = {"epochs": 4, "scoring": lambda *_, **__: 0.0}  # the last of equal epochs is kept
 FRAME = pandas.DataFrame(X, columns=list("abc"))
 COLUMNS = {"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "place": PLACE.astype(float)}
 

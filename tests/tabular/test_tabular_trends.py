@@ -20,7 +20,7 @@ from fastmlp.tabular.table.encoding import UNCLIPPED, Encoding
 X = np.linspace(0, 20, 81)[:, np.newaxis]
 ROWS = np.arange(len(X))
 FAR = np.array([[-40.0], [0.0], [20.0], [40.0], [4e6], [-4e12]])
-MEMBERS = 6  # of a fit with the tiny preset
+MEMBERS = 6  # the tiny preset trains so many
 ONES = np.ones((MEMBERS, 1))
 FREE = TargetScale(10 * ONES, 6 * ONES, -np.inf * ONES, np.inf * ONES)
 KINDS = {"scaled": {"unclipped": [0]}, "raw": {"unclipped": [0], "raw": [0]}}

@@ -17,7 +17,7 @@ N = 600
 NEW = np.random.default_rng(1).normal(size=(N, 3))
 FRAME = pd.DataFrame(X, columns=list("abc")).assign(d=np.resize(["x", "y"], len(X)))
 LATER = pd.DataFrame(NEW, columns=list("abc")).assign(d=np.resize(["x", "y", "z"], N))
-RULE = 1 - 2 * NEW[:, 0]  # of the later rows; that of the fit is about 1 * X[:, 0]
+RULE = 1 - 2 * NEW[:, 0]  # the later rows have this one; the fit's is about 1 * X[:, 0]
 GAPS = np.column_stack([RULE, np.where(np.arange(N) % 3, -RULE, np.nan)])
 
 KINDS = {
@@ -147,7 +147,7 @@ def test_the_latest_rows_calibrate_once_there_are_a_hundred(tiny):
     assert fitted_of(model).calibration is old
     model.partial_fit(LATER[99:100], later[99:100])
     new = np.diff(model.predict_interval(LATER)).mean()
-    assert new > 1.5 * width  # of a rule that is new
+    assert new > 1.5 * width  # the rule is new
     for _ in range(6):
         model.partial_fit(LATER, later, rate=1.0)
     assert model.oof_prediction_.shape == (2000,)

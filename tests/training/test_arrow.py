@@ -77,7 +77,7 @@ def test_blocks_are_those_of_the_arrays(kind, rows, target, tmp_path):
     x = np.column_stack([given[name] for name in names])
     y = given["y"] if target == "y" else np.column_stack([given["y"], given["b"]])
     source = fastmlp.ArrowBlocks(KINDS[kind](tmp_path), target, weight="w", rows=rows)
-    for _ in range(2):  # in each epoch anew
+    for _ in range(2):  # each epoch reads anew
         found = list(source)
         assert max(len(block[0]) for block in found) <= rows
         for expected, part in zip((x, y, given["w"]), zip(*found, strict=True), strict=True):

@@ -245,7 +245,7 @@ def test_a_fit_in_a_task_frees_the_thread_that_its_own_tasks_need(client):
         X, y = divided(FRAME, NUMBERS, lengths=(600, 600))
         return threading.current_thread().daemon, DaskTabMLPRegressor(parts=2, **QUICK).fit(X, y)
 
-    tasks = [client.submit(fit, pure=False) for _ in range(2)]  # as many as there are threads
+    tasks = [client.submit(fit, pure=False) for _ in range(2)]  # each thread has one
     for daemon, model in client.gather(tasks):
         assert daemon
         assert model.client is None

@@ -73,7 +73,14 @@ def test_no_seed_is_lost_wherever_an_interrupt_comes(made):
 
 # Of a file that was opened at the moment of the interrupt, which the garbage collector closes.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize(("epoch", "has_file"), [(1, False), (0, True), (1, True)])
+@pytest.mark.parametrize(
+    ("epoch", "has_file"),
+    [
+        (1, True),
+        pytest.param(0, True, marks=pytest.mark.slow),
+        pytest.param(1, False, marks=pytest.mark.slow),
+    ],
+)
 def test_a_reader_is_not_waited_for_wherever_an_interrupt_comes(epoch, has_file, tmp_path):
     source = fastmlp.Blocks(X, Y, rows=11)
     options = {"shuffle_folder": tmp_path, "shuffle_buffer": 8} if has_file else {}
@@ -182,8 +189,8 @@ def interrupted_late(monkeypatch):
         raise KeyboardInterrupt
 
     def late():
-        monkeypatch.setattr(loop, "record", record)  # of a fit
-        monkeypatch.setattr(fit_module, "ResumeState", record)  # of partial_fit
+        monkeypatch.setattr(loop, "record", record)  # fits call this
+        monkeypatch.setattr(fit_module, "ResumeState", record)  # partial_fit calls this
 
     return late
 

@@ -130,7 +130,7 @@ def test_tensorboard_forgets_what_was_after_the_checkpoint(writer, tmp_path):
     path.unlink()
     network(fastmlp.MLP).fit(X, Y, epochs=2, callbacks=[fastmlp.Checkpoint(path)])
     history = job()
-    shown = {}  # as TensorBoard does: a file that begins at a step removes what was from there on
+    shown = {}  # TensorBoard drops what a later file begins with, and all after it
     for first, steps in (scalars(file, True) for file in sorted((tmp_path / "log").iterdir())):
         shown = {step: value for step, value in shown.items() if first is None or step < first}
         shown |= dict(steps["loss"])

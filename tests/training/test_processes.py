@@ -195,7 +195,7 @@ def test_ranks_may_have_different_numbers_of_steps(mlp, make, has_weights):
     network = {"dtype": "float64"}
     options = {"batch_size": 16, "shuffle": False}
     both = ranks.good(together(mlp, lambda rank: (), rows, network, **options))
-    padded = np.zeros((4, 32, 5))  # of one process: x, y and weights of the batches of both
+    padded = np.zeros((4, 32, 5))  # one process has x, y and weights of the batches of both
     for batch in range(4):
         at = 0
         for rank in (0, 1):

@@ -225,7 +225,7 @@ def test_an_interrupt_at_any_line_ends_all_ranks(monkeypatch, first):
             assert isinstance(other, fastmlp.RankError), (at, other)
             assert other.error == "KeyboardInterrupt"
         else:
-            assert at > total - 30, at  # after the last message
+            assert at > total - 30, at  # only the last message comes before
 
 
 def test_a_rank_that_an_interrupt_left_one_epoch_behind_is_found_by_the_next_fit(monkeypatch):

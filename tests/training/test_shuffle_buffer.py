@@ -138,7 +138,7 @@ def test_a_file_gives_all_orders_alike(sizes, buffer, tmp_path):
         first, second = (tuple(order) for order in epochs(sizes, buffer, 2, seed, tmp_path))
         counts.update([first, (*second, "second"), (*np.argsort(first)[list(second)], "both")])
     assert len(counts) == 3 * 24  # all orders of four rows
-    assert sum((n - 10) ** 2 / 10 for n in counts.values()) < 110  # of 69 +- 12
+    assert sum((n - 10) ** 2 / 10 for n in counts.values()) < 110  # 69 +- 12 are expected
 
 
 SORTED_BY = {"y": lambda x, t: t, "a feature": lambda x, t: x[:, 0]}

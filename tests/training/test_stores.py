@@ -400,7 +400,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(door, how, tmp_path):
     with store.running(tmp_path) as served:
         source = fastmlp.ArrowBlocks(**REPLACED[door](folder, served), target="y", rows=25)
         blocks = iter(source)
-        for _ in range(3):  # in the middle of a row group
+        for _ in range(3):  # three blocks end in the middle of a row group
             x, y = next(blocks)
         CHANGES[how](folder / "1.parquet")
         seen = [(x, y)]

@@ -15,7 +15,7 @@ import fastmlp
 
 pytest.importorskip("torch", reason="TorchCommunicator needs torch")
 
-SECONDS = 120.0  # until a rank that waits for others gives up, where none does
+SECONDS = 120.0  # none waits so long; one that did would give up
 
 
 def gloo(size, folder, work, timeout=SECONDS):
