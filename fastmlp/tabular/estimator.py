@@ -186,7 +186,8 @@ class BaseTabMLP(Explainable, Validated):
             Group of each row, for example a patient; or the name of the column of X that has them,
             which stays an input. Rows of a group are held out together, and
             prediction intervals hold for new groups. Without groups, copies of a row are held out
-            together, and so are many equal rows whose targets agree.
+            together, and so are many equal rows whose targets agree. With ``time``, too, networks
+            that predict a row have learned from earlier rows of other groups.
         folds : array-like, shape (n_samples,), iterable of pairs, or splitter, optional
             Folds instead of random ones, and of those of the parameter ``folds``: for each row the
             number of the fold that holds it out, from 0, or -1 for none; or pairs of the rows that

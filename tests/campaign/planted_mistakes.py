@@ -104,7 +104,7 @@ _LOST_WEIGHT = _rows(
     ("_models/ensemble/mixture.py", "np.average(values.astype(np.float64), weights=weights)", "np.average(values.astype(np.float64))", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
     ("_models/ensemble/member_data.py", "check.row_weights, y_checked, slopes, weights, spec", "check.row_weights, y_checked, slopes, None, spec", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
     ("tabular/outcome/conformal.py", "np.ones(len(y)) if weights is None else weights", "np.ones(len(y))", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
-    ("tabular/outcome/conformal.py", "np.bincount(groups, w * residual) ** 2", "np.bincount(groups, residual) ** 2", "tabular/test_tabular_numbers.py"),
+    ("tabular/outcome/conformal.py", "np.bincount(way, w * residual) ** 2", "np.bincount(way, residual) ** 2", "tabular/test_tabular_numbers.py"),
     ("tabular/page.py", "np.average(evidence.mistakes, weights=evidence.weights)", "np.average(evidence.mistakes)", "tabular/test_tabular.py"),
     ("tabular/table/data_warnings.py", "count = np.count_nonzero(np.isnan(y)) if", "count = 0 if", "tabular/test_tabular_gaps.py"),
     ("tabular/outcome/temperature.py", "None if weights is None else weights[thinned], 1.0", "None, 1.0", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),

@@ -339,6 +339,16 @@ def test_groups_with_long_numbers_differ(tmp_path):
     children.printed(here(*words, *more, folder=tmp_path))
 
 
+def test_groups_in_time_are_later_rows_of_other_groups(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [f"{k // 8},{'abcdefgh'[k % 8]},{a},{a + k / 80}" for k, a in enumerate(rng.random(160))]
+    (tmp_path / "t.csv").write_text("\n".join(["day,who,a,y", *rows]))
+    words = ("train", "t.csv", "--target", "y", "--groups", "who", "--time", "day")
+    result = here(*words, "--preset", "fast", "--time-limit", "2", "-o", "model", folder=tmp_path)
+    assert result.returncode == 0
+    assert "later rows of groups that were not learned" in children.printed(result)
+
+
 def test_counts_are_classes_with_a_note_or_by_poisson_have_whole_intervals(tmp_path):
     rows = [f"{k % 7},{k % 7 * k % 3}" for k in range(80)]
     (tmp_path / "t.csv").write_text("\n".join(["a,n", *rows]))

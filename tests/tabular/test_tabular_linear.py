@@ -1,4 +1,4 @@
-"""The linear part of fits with times: solutions, trends beyond the rows, files and choices."""
+"""The linear part of times and hazards: solutions, trends beyond the rows, files and choices."""
 
 import numpy as np
 import pandas
@@ -8,7 +8,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from tiny_tables import COLOURS, LABELS, N, X, Y, classifier, regressor
 
 import fastmlp
+from fastmlp import TabMLPSurvival
 from fastmlp.sklearn.fitted import fitted_of
+from fastmlp.tabular.outcome.checked_survival import structured
 from fastmlp.tabular.recipe import blend, linear
 
 RNG = np.random.default_rng(0)
@@ -148,3 +150,66 @@ def test_a_blend_with_a_linear_part_goes_on(make, monkeypatch, tmp_path):
     assert len(parts_of(make(epochs=4).fit(frame, y, time=np.arange(N)).partial_fit(frame, y))) == 1
     student = model.distill(frame)
     assert len(fitted_of(student).blend) == 1
+
+
+# ------------------------------------------------------------ hazards
+
+
+def survival(**options):
+    return TabMLPSurvival(**{"preset": "fast", "random_state": 0, "epochs": 8, **options})
+
+
+def lasting(n=400, seed=0):
+    """Return columns and targets whose hazards are proportional."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3))
+    times, end = rng.exponential(np.exp(-x[:, 0] + 0.5 * x[:, 1])), rng.uniform(0, 3, n)
+    return x, structured(np.minimum(times, end), times <= end)
+
+
+def test_hazards_of_all_intervals_rise_alike_with_an_input(monkeypatch):
+    """A logistic regression of all rows and intervals, with free biases, has the same solution."""
+    x, y = lasting()
+    monkeypatch.setattr(linear, "DECAYS", (decay := 1e-2,))
+    model = survival(width=4).fit(x, y)
+    (part,) = parts_of(model)
+    target = fitted_of(model).rows[1]
+    learn = np.setdiff1d(np.arange(len(x)), fitted_of(model).held_out.rows[0])
+    encoded = part.encoding.rows(fitted_of(model).rows[0], 0)
+    inputs = np.asarray(encoded[learn][np.arange(len(learn))], np.float64)
+    labels = target.labels(learn)
+    mean, deviation = inputs.mean(axis=0), inputs.std(axis=0)
+    row, interval = np.nonzero(~np.isnan(labels))
+    free = 1e4 * np.eye(labels.shape[1])[interval]
+    stacked = np.column_stack([((inputs - mean) / deviation)[row], free])
+    reference = LogisticRegression(C=1 / (decay * len(learn)), fit_intercept=False, max_iter=5000)
+    reference.fit(stacked, labels[row, interval])
+    (weights,) = part.networks[0].parameters()["weights"]
+    slopes = reference.coef_[0, :3] / deviation
+    np.testing.assert_allclose(weights, np.tile(slopes[:, None], labels.shape[1]), atol=1e-3)
+
+
+def test_a_linear_part_takes_hazards_that_are_proportional(monkeypatch, tmp_path):
+    (x, y), (new, truth) = lasting(200), lasting(1000, seed=1)
+    model = survival().fit(x, y)
+    assert fitted_of(model).blend.weights[0] > 0.4
+    assert "linear, decay" in model.report().members[0]
+    again = saved(model, tmp_path / "model")
+    np.testing.assert_array_equal(again.predict(new), model.predict(new))
+    monkeypatch.setattr(linear, "suits", lambda data: False)
+    assert model.score(new, truth) > survival().fit(x, y).score(new, truth)
+
+
+def test_an_interrupt_of_the_linear_part_keeps_the_networks(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(linear, "_newton", interrupted)
+    with pytest.warns(UserWarning, match="ended early"):
+        model = survival().fit(*lasting(100))
+    assert not parts_of(model)
+    assert any("there is no linear part, because" in note for note in model.report().notes)
+
+
+def test_monotone_hazards_have_no_linear_part():
+    assert not parts_of(survival(monotone={0: 1}).fit(*lasting(100)))

@@ -278,7 +278,7 @@ def test_epochs_of_the_user_do_not_depend_on_rows_and_share_counts():
     own = [{"share": 0.5, "width": 8}, {"width": 8}]
     model = regressor(epochs=9, recipes=own)
     model.fit(TABLE[:30], TABLE[:30, 0])
-    preset = presets.adapted(presets.PRESETS["fast"], model.get_params())
+    preset = presets.adapted(presets.PRESETS["fast"], model.get_params(), are_hazards=False)
     assert [presets.epochs_of(preset, recipe, 10**6) for recipe in preset.recipes] == [4, 9]
     assert model.n_iter_ in (4, 9)
 

@@ -103,7 +103,6 @@ DATA = [
     (ValueError, "time is the same in all rows", {"time": np.full(N, 5)}),
     (ValueError, "time is 'd' but X has no column of that name", {"X": FRAME, "time": "d"}),
     (ValueError, "time is 'a' but X has no column", {"time": "a"}),
-    (ValueError, "time and groups are passed but", {"time": Y, "groups": LABELS}),
     (ValueError, "time and folds are passed but", {"time": Y, "folds": np.arange(N) % 2}),
     (TypeError, "sample_weight is 'c' but an array .* pass the column", {"sample_weight": "c"}),
     (ValueError, "groups is 'd' but X has no column of that name", {"X": FRAME, "groups": "d"}),

@@ -95,10 +95,11 @@ def test_categories_and_dates_are_left_out_too():
     [
         {"groups": GROUPS},
         {"time": np.arange(N)},
+        {"groups": GROUPS, "time": np.arange(N)},
         {"folds": np.arange(N) % 3},
         {"sample_weight": 1.0 + (A > 0)},
     ],
-    ids=lambda of_rows: next(iter(of_rows)),
+    ids=" and ".join,
 )
 def test_rows_that_belong_together_choose_together(of_rows, monkeypatch):
     divided = []

@@ -63,6 +63,21 @@ def test_a_gain_is_real_if_it_exceeds_its_noise_and_two_percent(gain, noise, is_
     assert not epoch_selection.is_gain(before, before, weights)
 
 
+@pytest.mark.parametrize(
+    ("weights", "is_real"),
+    [
+        (None, True),
+        (np.repeat([50.0, 1.0], [20, 380]), False),  # as certain as about 30 rows
+        (np.repeat([1e4, 1.0], [1, 399]), False),  # as one row
+        (np.full(400, 50.0), True),
+    ],
+)
+def test_a_gain_of_few_heavy_rows_is_as_uncertain_as_that_of_few_rows(weights, is_real):
+    after = np.ones(400)
+    gains = 0.3 + 2 * np.tile([1.0, -1.0], 200)  # of 400 rows three standard errors
+    assert epoch_selection.is_gain(after + gains, after, weights) == is_real
+
+
 def selector(before, after, level, preset, cycle):
     """Return the decision at the end of a cycle, from the costs of rows at its begin and end."""
     target = SimpleNamespace(least_costs=np.zeros(400), costs=lambda predictions: np.ones(400))
@@ -276,6 +291,20 @@ def test_the_two_recipes_with_the_largest_weights_are_trained_longer(monkeypatch
         "greedy",
         lambda predictions, cost: np.array(shares[: len(predictions)]) / len(predictions),
     )
+    _, trained = in_stages(monkeypatch, SMOOTH, MORE)
+    assert [size for _, size, _, _ in trained] == [6] * 3 + [12] * longer
+
+
+@pytest.mark.parametrize(("nearly_exact", "longer"), [(0.999, 1), (0.2, 2)])
+def test_a_second_recipe_needs_less_weight_where_a_relation_is_nearly_exact(
+    monkeypatch, nearly_exact, longer
+):
+    """On the orbits of a decision's tables it had two fifths of the largest, and took 8 % off."""
+    shares = np.array([0.6, 0.24, 0.16])
+    monkeypatch.setattr(
+        blend, "greedy", lambda predictions, cost: shares[: len(predictions)] / len(predictions)
+    )
+    monkeypatch.setattr(epoch_selection, "NEARLY_EXACT", nearly_exact)
     _, trained = in_stages(monkeypatch, SMOOTH, MORE)
     assert [size for _, size, _, _ in trained] == [6] * 3 + [12] * longer
 

@@ -34,10 +34,10 @@ def test_folds_go_forward_and_rows_of_one_time_stay_together():
     for count in (2, 4, 9):
         pairs = periods.forward(times, count)
         assert 1 < len(pairs) <= count
-        for learn, out in pairs:
+        for learn, out, *_ in pairs:
             assert times[learn].max() < times[out].min()
             assert len(learn) == np.sum(times < times[out].min())
-        held = np.concatenate([out for _, out in pairs])
+        held = np.concatenate([out for _, out, *_ in pairs])
         later = np.flatnonzero(times >= np.sort(times)[250])
         np.testing.assert_array_equal(np.sort(held), later)
 
@@ -53,8 +53,8 @@ def test_folds_go_forward_and_rows_of_one_time_stay_together():
 )
 def test_folds_of_few_times(times, held):
     pairs = periods.forward(np.array(times), 4)
-    np.testing.assert_array_equal(np.sort(np.concatenate([out for _, out in pairs])), held)
-    assert all(len(learn) and len(out) for learn, out in pairs)
+    np.testing.assert_array_equal(np.sort(np.concatenate([out for _, out, *_ in pairs])), held)
+    assert all(len(learn) and len(out) for learn, out, *_ in pairs)
 
 
 FORMS = {
@@ -189,6 +189,7 @@ def test_intervals_hold_targets_whose_level_walks_away():
 def test_few_rows_in_time_have_files_and_importance(rows, tmp_path):
     model = regressor().fit(X[:rows], Y[:rows], time=np.arange(rows))
     assert len(model.importance().names) == 3
+    assert "effective rows support at most" in model.report().more["intervals"]
     with pytest.warns(UserWarning, match="effective rows support at most"):
         assert np.isfinite(model.predict_interval(X)).all()
     again = saved(model, tmp_path / "model")

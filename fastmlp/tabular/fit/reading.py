@@ -94,7 +94,7 @@ def _check_one_way(parameters: Mapping[str, Any], rows: TableChunk) -> None:
         "folds": is_splitter,
     }
     chosen = [name for name, is_chosen in ways.items() if is_chosen]
-    if rows.groups is not None and chosen and not is_splitter:
+    if rows.groups is not None and "validation='choose'" in chosen:
         chosen.append("groups")
     if len(chosen) > 1:
         raise ValueError(

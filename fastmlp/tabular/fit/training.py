@@ -22,7 +22,7 @@ from fastmlp.tabular.fit.reading import Reader, Reading, TableChunk, target_name
 from fastmlp.tabular.fitted.fitted_table import Facts, FittedTable, HeldOut
 from fastmlp.tabular.fitted.results import NO_BETTER, WARNING, Report, timed
 from fastmlp.tabular.outcome import periods
-from fastmlp.tabular.outcome.calibration import Calibration
+from fastmlp.tabular.outcome.calibration import Calibration, NumberCalibration
 from fastmlp.tabular.outcome.scoring import Scorer, scorer_of
 from fastmlp.tabular.outcome.targets import Target
 from fastmlp.tabular.recipe import blend, monotone
@@ -85,7 +85,7 @@ def train(
     """Read the rows, and train and blend the members; ``columns`` are those of a larger table."""
     seconds: dict[str, float] = {}
     check_parameters(parameters)
-    preset = adapted(PRESETS[parameters["preset"]], parameters)
+    preset = adapted(PRESETS[parameters["preset"]], parameters, target_class.are_hazards)
     if parameters["validation"] is not None:
         preset = preset.with_one_fold()
     if monotone.check(parameters):
@@ -176,7 +176,7 @@ def calibrated(
     held_out, of_fit, most = scored, scored, None
     if times is not None:
         recent = periods.recency(times, scored.weights)
-        of_fit = scored._replace(weights=recent, groups=periods.periods_of(times))
+        of_fit = scored._replace(weights=recent, groups=periods.with_periods(times, scored.groups))
         held_out = of_fit
         if (ahead := result.ahead) is not None:
             held_out = of_fit.take(ahead.places)._replace(weights=ahead.even(recent))
@@ -187,7 +187,10 @@ def calibrated(
     calibration = held_out.target.calibration(
         result.calibrating, weights, groups, result.share_of_all, keeps_order, most
     )
-    predictions, more = calibration.scored(result.out_of_fold), {}
+    predictions = calibration.scored(result.out_of_fold)
+    more: dict[str, str] = {}
+    if isinstance(calibration, NumberCalibration) and not target.loss.levels:
+        more |= calibration.limits
     if (d2 := baseline.d2_score(target, predictions, scored.cost_weights)) is not None:
         lines["d2 score"] = f"{d2:.4g}, the share of the baseline's loss that is saved"
     for name, text in calibration.facts.items():

@@ -17,6 +17,8 @@ from fastmlp.tabular.outcome import temperature
 from fastmlp.tabular.outcome.conformal import Residuals, offsets_of
 from fastmlp.tabular.table.columns import Array
 
+USUAL_COVERAGE = 0.9  # reports tell whether the rows support intervals of it
+
 
 @dataclass(frozen=True, eq=False)
 class NumberCalibration:
@@ -93,6 +95,15 @@ class NumberCalibration:
     def effective_rows(self) -> float:
         """The smallest number of effective rows of an output."""
         return min(float(r.w.sum()) for r in self.residuals)
+
+    @property
+    def limits(self) -> dict[str, str]:
+        """A line for a report if the rows are too few for intervals of the usual coverage."""
+        n = self.effective_rows
+        if (most := 1 - 2 / (n + 1)) >= USUAL_COVERAGE:
+            return {}
+        words = f"{n:.3g} effective rows support at most {max(most, 0.0):.0%}"
+        return {"intervals": f"{words}; wider ones end beyond all residuals"}
 
     def log_density(self, outputs: Array, y: Array) -> Array:
         """Return log-densities of targets, (n, outputs), summed over outputs that are not NaN."""

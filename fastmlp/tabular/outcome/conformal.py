@@ -85,7 +85,7 @@ def residuals_of(
     weights: Array | None = None,
     deviation: Array | None = None,  # predicted sizes; else they are measured
     shrink: float = 1.0,  # ratio of residuals of all members to those that hold a row out
-    groups: Array | None = None,  # then new rows belong to a new one
+    groups: Array | None = None,  # (n,) or (n, ways); then new rows belong to a new one
     keeps_order: bool = False,  # whether quantiles from 0.5 to 99.5 % rise with the prediction
     most: int | None = None,  # then residuals have both signs, and so many are kept
 ) -> Residuals:
@@ -185,6 +185,8 @@ def offsets_of(residuals: Sequence[Residuals], levels: Sequence[float] | Array) 
 def effective_rows(residual: Array, w: Array, groups: Array | None) -> float:
     """Return the number of independent rows of equal weight (Kish 1965); groups correlate.
 
+    Each column of groups is a way to divide the rows; the one with the fewest such rows decides.
+
     A quantile leaves room for one row beyond it. Of a new group, whose rows spread around it as far
     as they are not alike, only a part lies there, so that as many more rows count.
     """
@@ -192,11 +194,13 @@ def effective_rows(residual: Array, w: Array, groups: Array | None) -> float:
     of_rows = float(w.sum() ** 2 / alone)
     if groups is None:
         return of_rows
-    pairs = np.sum(np.bincount(groups, w) ** 2) - alone
-    products = np.sum(np.bincount(groups, w * residual) ** 2) - np.sum((w * residual) ** 2)
-    square = np.average(residual**2, weights=w)
-    alike = np.clip(products / (pairs * square) if pairs * square > 0 else 0.0, 0.0, 1.0)
-    return min(float((2 - alike) * w.sum() ** 2 / (alone + alike * pairs)), of_rows)
+    square, numbers = np.average(residual**2, weights=w), [of_rows]
+    for way in groups.reshape(len(w), -1).T:
+        pairs = np.sum(np.bincount(way, w) ** 2) - alone
+        products = np.sum(np.bincount(way, w * residual) ** 2) - np.sum((w * residual) ** 2)
+        alike = np.clip(products / (pairs * square) if pairs * square > 0 else 0.0, 0.0, 1.0)
+        numbers.append(float((2 - alike) * w.sum() ** 2 / (alone + alike * pairs)))
+    return min(numbers)
 
 
 def _sizes(residual: Array, prediction: Array, w: Array) -> tuple[Array, Array]:

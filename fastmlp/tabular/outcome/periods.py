@@ -67,21 +67,30 @@ def of_numbers(columns: Columns, k: int, table: Table) -> Array:
     return (1e6 * numbers).astype("M8[us]") if is_date else numbers
 
 
-def forward(times: Array, folds: int) -> list[tuple[RowIndex, RowIndex]]:
-    """Return folds of the later half: each holds out a part of it, and learns all rows before."""
+def forward(times: Array, folds: int, begin: Any = None) -> list[ForwardFold]:
+    """Return folds of the later half: each holds out a part of it, and learns all rows before.
+
+    The first one learns rows until the time ``begin`` at least, by default until the first time.
+    """
     ordered = np.sort(times)
     n, middle = len(ordered), len(ordered) // 2
-    later = ordered[ordered > ordered[0]]
+    later = ordered[ordered > (ordered[0] if begin is None else begin)]
     if not len(later):
+        known = "the same in all rows but at least two times are"
+        if begin is not None:
+            known = "the last one when a second group begins but later rows are"
         raise ValueError(
-            "time is the same in all rows but at least two times are expected: networks learn from "
-            "rows that are earlier than those that they predict"
+            f"time is {known} expected: networks learn from rows that are earlier than those that "
+            "they predict"
         )
     first = max(later[0], ordered[middle])
     cuts = ordered[middle + (n - middle) * np.arange(folds) // folds]
     starts = np.unique(np.append(first, cuts[cuts > first]))
     part = np.searchsorted(starts, times, side="right")
-    return [(np.flatnonzero(part < k), np.flatnonzero(part == k)) for k in range(1, part.max() + 1)]
+    return [
+        ForwardFold(np.flatnonzero(part <= k), np.flatnonzero(part == k + 1), k)
+        for k in range(part.max())
+    ]
 
 
 def periods_of(times: Array, count: int = PERIODS) -> RowIndex:
@@ -91,10 +100,25 @@ def periods_of(times: Array, count: int = PERIODS) -> RowIndex:
     return np.searchsorted(starts, times, side="right") - 1
 
 
+def with_periods(times: Array, groups: Array | None) -> RowIndex:
+    """Return the periods of rows, beside their groups if there are any, (n,) or (n, 2)."""
+    periods = periods_of(times)
+    return periods if groups is None else np.column_stack([periods, groups])
+
+
 def recency(times: Array, weights: Array | None) -> Array:
     """Return the weights of later rows in the calibration, which grow with time."""
     places = np.searchsorted(np.sort(times), times, side="right") / len(times)
     return OLDEST ** (1 - places) * (1.0 if weights is None else weights)
+
+
+class ForwardFold(NamedTuple):
+    """A fold that goes forward: its rows, its number in order of time, and its part of groups."""
+
+    learn: RowIndex
+    out: RowIndex
+    number: int
+    part: int = 0
 
 
 class Ahead(NamedTuple):
@@ -111,16 +135,24 @@ class Ahead(NamedTuple):
         return np.asarray(taken / np.bincount(self.distances, taken)[self.distances])
 
 
-def earlier_constants(target: Any, weights: Array | None, times: Array, rows: RowIndex) -> Array:
+def earlier_constants(
+    target: Any, weights: Array | None, times: Array, rows: RowIndex, parts: RowIndex | None
+) -> Array:
     """Return the best constant prediction for each of some rows, (n, columns).
 
-    It is that of the rows before its period, since nobody knows the mean of rows to come. Classes
-    count one row of equal probabilities, too, because rows to come may have new ones.
+    It is that of the rows before its period, and in other parts of groups, since nobody knows the
+    mean of rows to come. Classes count one row of equal probabilities, too, because rows to come
+    may have new ones.
     """
     periods = periods_of(times[rows], SHOWN_PERIODS)
+    of_groups = np.zeros(len(times), np.int64) if parts is None else parts
+    kinds, kind = np.unique(
+        np.column_stack([periods, of_groups[rows]]), axis=0, return_inverse=True
+    )
     values = []
-    for k in range(periods.max() + 1):
-        before = np.flatnonzero(times < times[rows[periods == k]].min())
+    for period, part in kinds:
+        before = np.flatnonzero(times < times[rows[periods == period]].min())
+        before = before if parts is None else before[parts[before] != part]
         if np.any(np.all(target.y[before] != target.y[before], axis=0)):  # a target without values
             before = np.arange(len(times))
         of_rows = None if weights is None else weights[before]
@@ -128,7 +160,7 @@ def earlier_constants(target: Any, weights: Array | None, times: Array, rows: Ro
         if target.uninformed is not None:
             value = (len(before) * value + target.uninformed) / (len(before) + 1)
         values.append(value)
-    return np.stack(values)[periods]
+    return np.stack(values)[kind.reshape(-1)]
 
 
 def scores_of(scored: Any, predictions: Array) -> str:

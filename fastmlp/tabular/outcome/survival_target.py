@@ -80,6 +80,7 @@ class SurvivalTarget(MultiLabelTarget):
     cost_name: ClassVar = "negative log-likelihood"
     may_be_monotone: ClassVar = True
     outputs_are_columns: ClassVar = False
+    are_hazards: ClassVar = True
 
     @classmethod
     def of_times(cls, y: Array, edges: Array) -> Self:

@@ -98,6 +98,7 @@ class NumericTarget:
     estimator: ClassVar = "TabMLPRegressor"  # messages name it
     strata: ClassVar = None  # folds spread no classes evenly
     sums_to_one: ClassVar = False  # whether the predictions of a row do
+    are_hazards: ClassVar = False  # whether they are those of intervals of time
     uninformed: ClassVar = None  # classes alone have predictions that need no rows
     may_be_monotone: ClassVar = True
     outputs_are_columns: ClassVar = True  # whether each output predicts a column of y
@@ -492,6 +493,7 @@ class ClassTarget:
     name: ClassVar = "classes"
     cost_name: ClassVar = "log loss"
     has_labels: ClassVar = False  # whether each output is an independent label
+    are_hazards: ClassVar = False  # whether the outputs are those of intervals of time
     outputs_are_columns: ClassVar = True  # whether each output of several predicts a column of y
 
     y: Any  # places, (n,); None without rows

@@ -37,6 +37,7 @@ from fastmlp.tabular.recipe.members import (
 from fastmlp.tabular.recipe.presets import (
     FORWARD_SHARE,
     LEAST_SHARE,
+    LEAST_SHARE_OF_EXACT,
     MOST_LONGER,
     TRIED_RECIPES,
     Preset,
@@ -142,7 +143,7 @@ def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
 def fit(data: FitRows, options: TrainingOptions) -> BlendResult:
     """Train the recipes of a preset in stages, and blend them; if rows have times, train again."""
     if data.times is None:
-        return _stages(data, options)
+        return _with_linear_part(_stages(data, options), data, options)
     deadline = options.deadline
     if deadline is not None:
         deadline -= (1 - FORWARD_SHARE) * (deadline - time.monotonic())
@@ -151,8 +152,12 @@ def fit(data: FitRows, options: TrainingOptions) -> BlendResult:
 
 
 def _with_linear_part(result: BlendResult, data: FitRows, options: TrainingOptions) -> BlendResult:
-    """Return the blend with a group that carries trends, if the target and the rows allow one."""
-    part = linear.train(data, result.division) if linear.suits(data) else None
+    """Return the blend with a linear group, if the target and the rows allow one."""
+    try:
+        part = linear.train(data, result.division) if linear.suits(data) else None
+    except KeyboardInterrupt:
+        note = f"there is no linear part, because {members.INTERRUPTED}"
+        return replace(result, notes=[*result.notes, note], stopped=members.INTERRUPTED)
     if part is None:
         return result
     blended = _blended([*result.trained, part], data, options, result.division)
@@ -163,12 +168,17 @@ def predicted_ahead(result: BlendResult, data: FitRows) -> Ahead | None:
     """Return the predictions of all later rows by the members of each fold; None of classes."""
     if data.target.kind == "classes":
         return None
-    out = result.division.out
+    out, folds_in_time = result.division.out, result.division.places
     folds = len({id(rows) for rows in out})
     parts = []
-    for first in range(folds):
-        rows = np.concatenate(out[first:folds])
-        distances = np.repeat(np.arange(folds - first), [*map(len, out[first:folds])])
+    for first, (number, part) in enumerate(folds_in_time[:folds]):
+        later = [
+            (k, after - number)
+            for k, (after, other) in enumerate(folds_in_time[:folds])
+            if other == part and after >= number
+        ]
+        rows = np.concatenate([out[k] for k, _ in later])
+        distances = np.concatenate([np.full(len(out[k]), away) for k, away in later])
         members, table = range(first, len(out), folds), data.table.take(rows)
         predictions = np.stack([result.blend.of_division(k, table) for k in members])
         joint = OutOfFold(predictions).joint(data.target)
@@ -207,7 +217,8 @@ def _trained_again(result: BlendResult, data: FitRows, options: TrainingOptions)
         note = f"the networks have not learned from all rows, because {why}"
         stopped = "" if why == LIMIT_REACHED else why
         return replace(result, notes=[*result.notes, note], stopped=stopped)
-    note = "the networks were trained again on all rows; scores are those of later rows"
+    of_groups = "" if data.groups is None else " of groups that were not learned"
+    note = f"the networks were trained again on all rows; scores are those of later rows{of_groups}"
     out = parts_of(data.scored.rows, count)  # the importance of columns is measured on these
     return replace(
         result,
@@ -238,9 +249,10 @@ def _in_stages(data: FitRows, preset: Preset, stage: Callable[..., BlendResult])
     pairs = [*zip(trial.blend.weights, trial.trained, strict=True)]
     able = [pair for pair in pairs if pair[1].is_steep or not pair[1].recipe.is_precise] or pairs
     (largest, strongest), *_ = able
-    chosen = [
-        group.recipe for weight, group in able if weight >= LEAST_SHARE * largest and not group.why
-    ][:MOST_LONGER]
+    is_exact = _is_nearly_exact(trial.out_of_fold, data)
+    least = largest * (LEAST_SHARE_OF_EXACT if is_exact else LEAST_SHARE)
+    chosen = [group.recipe for weight, group in able if weight >= least and not group.why]
+    chosen = chosen[:MOST_LONGER]
     if trial.stopped or not chosen:
         text = f"no further stage, because {trial.stopped or strongest.why}"
         return replace(trial, stage_log=[*trial.stage_log, text])
@@ -299,9 +311,11 @@ def _stage(
             if tried and {group.why for group in groups} <= NOISY[target.kind]:
                 over = LITTLE_GAIN
                 break
-            if recipe.is_precise and not before and not _are_nearly_exact(groups, data):
-                recipes = recipes[:k]
-                break
+            if recipe.is_precise and not before:
+                found = (group.held_out.joint(data.scored.target) for group in groups)
+                if not any(_is_nearly_exact(predictions, data) for predictions in found):
+                    recipes = recipes[:k]
+                    break
             epoch = 0.0
             if options.deadline is not None:
                 epoch = seconds_of_epoch(
@@ -347,14 +361,11 @@ def _stage(
     return replace(result, stage_log=[text], stopped=stopped)
 
 
-def _are_nearly_exact(groups: list[TrainingResult], data: FitRows) -> bool:
-    """Whether a group explains nearly everything."""
+def _is_nearly_exact(out_of_fold: Array, data: FitRows) -> bool:
+    """Whether predictions explain nearly everything."""
     scored = data.scored
-    of_groups = (
-        calibrated_costs(scored.target, group.held_out.joint(scored.target), scored.cost_weights)
-        for group in groups
-    )
-    return any(is_nearly_exact(scored, costs) for costs in of_groups)
+    costs = calibrated_costs(scored.target, out_of_fold, scored.cost_weights)
+    return is_nearly_exact(scored, costs)
 
 
 def _progress(work: Sequence[float], data: FitRows, options: TrainingOptions) -> Progress:

@@ -37,6 +37,7 @@ LITTLE_GAIN = "more training no longer helped"
 # Reasons to end that show that there is only noise to learn. For classes, worse predictions do not:
 # costs also grow if probabilities are too close to 0 and 1, which calibration mends.
 NOISY = {"numbers": {LITTLE_GAIN, ONLY_WORSE}, "classes": {LITTLE_GAIN}}
+SMALLEST_REST = np.finfo(float).eps  # of all weights, beside that of one row
 DECODED_ROWS = 65_536  # predictions that are decoded at a time, which limits the memory
 
 
@@ -115,12 +116,15 @@ def is_gain(
 ) -> bool:
     """Whether costs of rows have fallen by more than the noise, and a share of what is left.
 
-    See `presets.NOISE`; ``least`` is that share.
+    See `presets.NOISE`; ``least`` is that share. The noise is the standard error of the mean, by
+    how far it moves without each row: few heavy rows are no more certain than few rows.
     """
-    gain = np.average(before - after, weights=weights)
-    variance = np.average((before - after - gain) ** 2, weights=weights)
+    gain, n = np.average(before - after, weights=weights), len(after)
+    shares = np.full(n, 1 / n) if weights is None else weights / weights.sum()
+    moves = shares * (before - after - gain) / np.maximum(1 - shares, SMALLEST_REST)
+    error = (1 - 1 / n) * math.sqrt(np.sum(moves**2))
     cost = abs(np.average(after, weights=weights))
-    return bool(gain > max(noise * math.sqrt(variance / len(after)), least * cost))
+    return bool(gain > max(noise * error, least * cost))
 
 
 def is_nearly_exact(scored: Any, costs: Array) -> bool:

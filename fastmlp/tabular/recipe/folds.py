@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastmlp._validation.arrays import is_missing
 from fastmlp.tabular.outcome import periods
+from fastmlp.tabular.outcome.periods import ForwardFold
 from fastmlp.tabular.outcome.targets import Baseline, RowWeights, baseline, check_present
 from fastmlp.tabular.recipe.presets import Preset
 from fastmlp.tabular.table.columns import Columns, RowIndex, Table
@@ -27,6 +28,9 @@ CONTINUOUS = 0.5  # share of distinct values among distinct rows; columns of a g
 # the rows, are this many times the equal rows that independent columns would have, and their
 # targets agree at least so much, of 0 by chance and 1, and by as many standard errors.
 MANY_ALIKE, UNLIKELY, AGREEMENT, CERTAIN = 0.2, 5.0, 0.1, 4.0
+# Folds that go forward and hold out new groups: the groups have so many parts if there are this
+# many networks, else two.
+MANY_PARTS, MANY_NETWORKS = 4, 8
 
 
 class ScoredRows(NamedTuple):
@@ -84,16 +88,19 @@ class FitRows:
     @functools.cached_property
     def scored(self) -> ScoredRows:
         """The rows that some member holds out: all of them, unless folds leave some."""
-        pairs, rows = self.folds_in(2), np.arange(len(self.table))
+        pairs, rows = self.folds_in(2, 1), np.arange(len(self.table))
         groups = self.copies if self.groups is None else self.groups
         scored = ScoredRows(rows, self.target, self.weights.scores, groups, self.times)
         if pairs is not None:
-            rows = np.unique(np.concatenate([out for _, out in pairs]))
+            rows = np.unique(np.concatenate([out for _, out, *_ in pairs]))
         if len(rows) < len(self.table):
             scored = scored.take(rows)
             check_present(scored.target.y, "in the rows that are held out")
         if self.times is not None:
-            earlier = periods.earlier_constants(self.target, self.weights.scores, self.times, rows)
+            parts = None if self.groups is None else parts_of_groups(self.times, self.groups)[0]
+            earlier = periods.earlier_constants(
+                self.target, self.weights.scores, self.times, rows, parts
+            )
             scored = scored._replace(earlier=earlier)
         return scored
 
@@ -128,9 +135,16 @@ class FitRows:
         table = columns.part(self.table, self.columns)
         return replace(self, columns=columns, table=table, signs=signs)
 
-    def folds_in(self, count: int) -> Folds | None:
-        """Return the user's folds, or ``count`` that go forward in time; None for random ones."""
-        return self.folds if self.times is None else periods.forward(self.times, count)
+    def folds_in(self, count: int, repeats: int) -> Folds | Sequence[ForwardFold] | None:
+        """Return the user's folds, or ``count`` that go forward in time; None for random ones.
+
+        Those of groups in time are about as many as all repeats of the others.
+        """
+        if self.times is None:
+            return self.folds
+        if self.groups is None:
+            return periods.forward(self.times, count)
+        return forward_by_groups(self.times, self.groups, count, count * repeats)
 
 
 @dataclass(frozen=True)
@@ -140,6 +154,8 @@ class Splits:
     learn: list[RowIndex] = field(default_factory=list)
     out: list[RowIndex] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    # Of folds that go forward: the number in order of time and the part of groups of each.
+    places: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
     def of(cls, data: FitRows, preset: Preset, rng: np.random.Generator) -> Splits:
@@ -153,9 +169,13 @@ class Splits:
         """Return the splits, of which the target may refuse some."""
         total = max(len(data.table), data.total_rows)
         planned_folds = preset.folds_of(total)
-        if (pairs := data.folds_in(planned_folds)) is not None:
-            pairs = [*pairs] * preset.repeats_of(len(pairs))
-            return cls([learn for learn, _ in pairs], [out for _, out in pairs])
+        planned_repeats = preset.repeats_of(planned_folds)
+        if (pairs := data.folds_in(planned_folds, planned_repeats)) is not None:
+            repeats = preset.repeats_of(len(pairs))
+            if data.times is not None and data.groups is not None:
+                repeats = max(1, round(planned_folds * planned_repeats / len(pairs)))
+            learn, out, *places = zip(*[*pairs] * repeats, strict=True)
+            return cls([*learn], [*out], places=[*zip(*places, strict=True)])
         n, groups, copies = len(data.table), data.groups, data.copies
         together = copies if groups is None else groups
         parts = n if together is None else len(np.unique(together))
@@ -179,6 +199,50 @@ class Splits:
             division.learn.extend([np.flatnonzero(fold != f) for f in range(k)])
             division.out.extend([np.flatnonzero(fold == f) for f in range(k)])
         return division
+
+
+def forward_by_groups(
+    times: NDArray[Any], groups: NDArray[Any], count: int, networks: int
+) -> list[ForwardFold]:
+    """Return folds that go forward, and learn no group of which they hold out rows.
+
+    Each part of the groups has folds of its own, at most ``count`` in time and about so many
+    networks in all.
+    """
+    most = MANY_PARTS if networks >= MANY_NETWORKS else 2
+    parts, begin = parts_of_groups(times, groups, most)
+    in_time = periods.forward(times, max(2, min(networks // most, count)), begin)
+    crossed = (
+        ForwardFold(learn[parts[learn] != part], out[parts[out] == part], number, part)
+        for part in range(parts.max() + 1)
+        for learn, out, number, _ in in_time
+    )
+    return [fold for fold in crossed if len(fold.out)]
+
+
+def parts_of_groups(
+    times: NDArray[Any], groups: NDArray[Any], count: int = MANY_PARTS
+) -> tuple[RowIndex, Any]:
+    """Return the part of the groups that each row is in, and the time when a second group begins.
+
+    Groups that begin in the earlier half are spread evenly, then those that begin later, so that
+    there are earlier rows of other parts for each.
+    """
+    _, number = np.unique(groups, return_inverse=True)
+    in_time = np.argsort(times, kind="stable")
+    begins = times[in_time[np.unique(number[in_time], return_index=True)[1]]]
+    if len(begins) < 2:
+        raise ValueError(
+            "groups has one group but at least two groups are expected: members are judged on "
+            "groups that they have not learned from"
+        )
+    second = np.sort(begins)[1]
+    is_late = (begins > second) & (begins >= times[in_time[len(times) // 2]])
+    order = np.random.default_rng(0).permutation(len(begins))
+    sizes, part = np.bincount(number), np.empty(len(begins), np.int64)
+    for chosen in (order[~is_late[order]], order[is_late[order]]):
+        part[chosen] = balanced(sizes[chosen], min(count, len(begins)), range(len(chosen)))
+    return part[number], second
 
 
 def parts_of(rows: RowIndex, count: int) -> list[RowIndex]:

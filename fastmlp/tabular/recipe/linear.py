@@ -1,13 +1,16 @@
 """The linear part of a blend, which carries trends beyond the rows of the fit.
 
-A network without hidden layers has the weights of a ridge or a logistic regression. Its numbers and
-dates are not clipped, and its predictions have no limits.
+A network without hidden layers has the weights of a ridge or a logistic regression. Of rows with
+times its numbers and dates are not clipped, and its predictions have no limits. The hazards of all
+intervals of time rise alike with an input, as in Cox's model for discrete times (Cox 1972,
+"Regression models and life-tables").
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +32,7 @@ from fastmlp.tabular.table.encoding import Encoding, width_of, with_missing
 # with the lowest cost of held-out rows is taken.
 DECAYS = (1.0, 0.1, 1e-2, 1e-4, 1e-6)
 MOST_WEIGHTS = 1_000  # a part has at most these: equations for them take little time
-ROWS_AT_A_TIME = 8_192
+ROWS_AT_A_TIME = 512  # larger products wait for threads of NumPy that other programs hold up
 SMALLEST = 1e-7  # deviation of an input that is not constant
 FIXED = 1e-9  # penalty of biases, which determines their common part
 MOST_STEPS, LEAST_STEP = 30, 1e-6  # Newton's method for classes ends by these
@@ -48,14 +51,15 @@ class LinearPart(Recipe):
 
 
 def suits(data: FitRows) -> bool:
-    """Whether rows have a linear part: with times, and one class or squared errors to predict."""
+    """Whether rows have a linear part: hazards, or with times one class or squared errors."""
     target = data.target
-    if data.times is None or data.signs is not None:
+    if data.signs is not None or (data.times is None and not target.are_hazards):
         return False
-    is_class = target.kind == "classes"
     width = width_of(data.columns, len(with_missing(data.columns, data.table)), LinearPart.bins)
-    is_small = width * (target.outputs if is_class else 1) <= MOST_WEIGHTS
-    return bool(is_small and (target.sums_to_one if is_class else target.row.is_square))
+    is_small = width * (target.outputs if target.sums_to_one else 1) <= MOST_WEIGHTS
+    is_class = target.kind == "classes"
+    is_known = target.sums_to_one or target.are_hazards if is_class else target.row.is_square
+    return bool(is_small and is_known)
 
 
 def train(data: FitRows, division: Splits) -> TrainingResult | None:
@@ -84,7 +88,7 @@ def trained_again(result: TrainingResult, data: FitRows, count: int) -> Training
 def _solved(data: FitRows, learn: Sequence[RowIndex], decays: Sequence[float]) -> Iterator[Members]:
     """Yield the members of each penalty; they learn from rows, of which later ones weigh more."""
     table, target, in_training = data.table, data.target, data.weights.training
-    numbers = range(table.numbers.shape[1])
+    numbers = range(0 if data.times is None else table.numbers.shape[1])
     encoding = Encoding.of(table, data.columns, learn, LinearPart.bins, unclipped=numbers)
     scale = target.scale(learn, in_training)
     if target.kind == "numbers":
@@ -92,15 +96,16 @@ def _solved(data: FitRows, learn: Sequence[RowIndex], decays: Sequence[float]) -
         scale = scale._replace(low=-unlimited, high=unlimited)
     spec = build([encoding.layout.width, target.outputs], loss=target.loss)
     solutions: dict[int, list[Network]] = {}  # members may share their rows
-    assert data.times is not None
     for member, rows in enumerate(learn):
         if id(rows) in solutions:
             continue
         x, y = encoding.rows(table, member)[rows], target.encode(scale, member)[rows]
-        weights = periods.recency(
-            data.times[rows], None if in_training is None else in_training[rows]
-        )
-        solve = _logistic if target.kind == "classes" else _ridge
+        weights = np.ones(len(rows)) if in_training is None else in_training[rows]
+        if data.times is not None:
+            weights = periods.recency(data.times[rows], weights)
+        solve = _proportional if target.are_hazards else _logistic
+        if target.kind == "numbers":
+            solve = _ridge
         solutions[id(rows)] = [
             _network(spec, *solution) for solution in solve(x, y, weights, decays, target.outputs)
         ]
@@ -179,54 +184,109 @@ def _ridge(
 def _logistic(
     x: Any, y: Array, weights: Array, decays: Sequence[float], outputs: int
 ) -> Iterator[tuple[Array, Array]]:
-    """Yield the weights and biases of each penalty, with the least log loss, by Newton's method."""
+    """Yield the weights and biases of each penalty, with the least log loss."""
     weights = weights / weights.sum()
-    mean, square = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    for block, weight in _blocks(x, weights):
-        mean, square = mean + weight @ block, square + weight @ block**2
-    inverse = _inverse_deviations(square - mean**2)
+    mean, inverse = _scale_of(x, weights)
     solution = np.zeros((outputs, x.shape[1] + 1))
     for decay in decays:  # the largest is first, each begins with the one before
-        solution = _newton(x, (mean, inverse), y, weights, decay, solution)
+        terms = functools.partial(_of_classes, x, (mean, inverse), y, weights, decay)
+        solution = _newton(terms, solution)
         slopes = solution[:, 1:] * inverse
         yield slopes.T, solution[:, 0] - slopes @ mean
 
 
-def _newton(
-    x: Any, scale: tuple[Array, Array], y: Array, weights: Array, decay: float, start: Array
-) -> Array:
-    """Return the solution of a penalised softmax regression, (classes, 1 + inputs)."""
-    mean, inverse = scale
-    classes, columns = start.shape
-    penalty = np.full(columns, decay)
-    penalty[0] = FIXED  # biases are free, but for a common part
+def _proportional(
+    x: Any, y: Array, weights: Array, decays: Sequence[float], outputs: int
+) -> Iterator[tuple[Array, Array]]:
+    """Yield the same of hazards, whose logits have one slope; labels that are NaN are missing."""
+    weights = weights / weights.sum()
+    mean, inverse = _scale_of(x, weights)
+    solution = np.zeros(outputs + x.shape[1])  # biases, then slopes
+    for decay in decays:
+        terms = functools.partial(_of_hazards, x, (mean, inverse), y, weights, decay)
+        solution = _newton(terms, solution)
+        slopes = solution[outputs:] * inverse
+        yield np.tile(slopes[:, np.newaxis], outputs), solution[:outputs] - slopes @ mean
+
+
+def _scale_of(x: Any, weights: Array) -> tuple[Array, Array]:
+    """Return the mean of each input, and one over its deviation."""
+    mean, square = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    for block, weight in _blocks(x, weights):
+        mean, square = mean + weight @ block, square + weight @ block**2
+    return mean, _inverse_deviations(square - mean**2)
+
+
+def _newton(terms: Callable[[Array], tuple[float, Array, Array]], start: Array) -> Array:
+    """Return where a convex function is lowest, by Newton's method with halved steps.
+
+    ``terms`` returns its value, gradient and matrix of second derivatives.
+    """
     solution, lowest, step = start, math.inf, np.zeros_like(start)
     for _ in range(MOST_STEPS):
         tried = solution + step
-        cost, gradient = 0.5 * float(np.sum(penalty * tried**2)), penalty * tried
-        hessian = np.zeros((classes, columns, classes, columns))
-        for block, labels, weight in _blocks(x, y, weights):
-            z = np.column_stack([np.ones(len(block)), (block - mean) * inverse])
-            scores = z @ tried.T
-            scores -= scores.max(axis=1, keepdims=True)
-            odds = np.exp(scores)
-            totals = odds.sum(axis=1)
-            p = odds / totals[:, np.newaxis]
-            cost += float(weight @ (np.log(totals) - scores[np.arange(len(z)), labels]))
-            gradient = gradient + (weight[:, np.newaxis] * (p - np.eye(classes)[labels])).T @ z
-            for k in range(classes):
-                for j in range(classes):
-                    curved = weight * p[:, k] * ((j == k) - p[:, j])
-                    hessian[k, :, j] += z.T @ (curved[:, np.newaxis] * z)
+        cost, gradient, matrix = terms(tried)
         if cost > lowest:
             step = step / 2
             if np.abs(step).max() < LEAST_STEP:
                 break
             continue
         solution, lowest = tried, cost
-        matrix = hessian.reshape(classes * columns, -1)
-        matrix[np.diag_indices_from(matrix)] += np.tile(penalty, classes)
         step = -np.linalg.solve(matrix, gradient.ravel()).reshape(gradient.shape)
         if np.abs(step).max() < LEAST_STEP:
             break
     return solution
+
+
+def _of_classes(
+    x: Any, scale: tuple[Array, Array], y: Array, weights: Array, decay: float, tried: Array
+) -> tuple[float, Array, Array]:
+    """Return the terms of a penalised softmax regression at a solution, (classes, 1 + inputs)."""
+    mean, inverse = scale
+    classes, columns = tried.shape
+    penalty = np.full(columns, decay)
+    penalty[0] = FIXED  # biases are free, but for a common part
+    cost, gradient = 0.5 * float(np.sum(penalty * tried**2)), penalty * tried
+    hessian = np.zeros((classes, columns, classes, columns))
+    for block, labels, weight in _blocks(x, y, weights):
+        z = np.column_stack([np.ones(len(block)), (block - mean) * inverse])
+        scores = z @ tried.T
+        scores -= scores.max(axis=1, keepdims=True)
+        odds = np.exp(scores)
+        totals = odds.sum(axis=1)
+        p = odds / totals[:, np.newaxis]
+        cost += float(weight @ (np.log(totals) - scores[np.arange(len(z)), labels]))
+        gradient = gradient + (weight[:, np.newaxis] * (p - np.eye(classes)[labels])).T @ z
+        for k in range(classes):
+            for j in range(classes):
+                curved = weight * p[:, k] * ((j == k) - p[:, j])
+                hessian[k, :, j] += z.T @ (curved[:, np.newaxis] * z)
+    matrix = hessian.reshape(classes * columns, -1)
+    matrix[np.diag_indices_from(matrix)] += np.tile(penalty, classes)
+    return cost, gradient, matrix
+
+
+def _of_hazards(
+    x: Any, scale: tuple[Array, Array], y: Array, weights: Array, decay: float, tried: Array
+) -> tuple[float, Array, Array]:
+    """Return the terms of penalised hazards at a solution, biases before the common slopes."""
+    mean, inverse = scale
+    count = y.shape[1]
+    penalty = np.full(len(tried), decay)
+    penalty[:count] = FIXED
+    cost, gradient = 0.5 * float(np.sum(penalty * tried**2)), penalty * tried
+    matrix = np.diag(penalty)
+    for block, labels, weight in _blocks(x, y, weights):
+        z = (block - mean) * inverse
+        scores = (z @ tried[count:])[:, np.newaxis] + tried[:count]
+        of_row = np.where(np.isnan(labels), 0.0, weight[:, np.newaxis])
+        event = np.nan_to_num(labels)
+        p = 1 / (1 + np.exp(-scores))
+        cost += float(np.sum(of_row * (np.logaddexp(0.0, scores) - event * scores)))
+        away, curved = of_row * (p - event), of_row * p * (1 - p)
+        gradient = gradient + np.append(away.sum(axis=0), away.sum(axis=1) @ z)
+        matrix[np.diag_indices(count)] += curved.sum(axis=0)
+        matrix[:count, count:] += curved.T @ z
+        matrix[count:, count:] += z.T @ (curved.sum(axis=1)[:, np.newaxis] * z)
+    matrix[count:, :count] = matrix[:count, count:].T
+    return cost, gradient, matrix

@@ -136,6 +136,8 @@ class Preset:
     # recipe ends with the first cycle that gains less than its noise.
     trial_folds: int = 0
     selects: bool = False  # whether columns that say nothing are left out, see `selection`
+    # What is other for hazards: their networks overfit early, and have a linear part beside them.
+    of_hazards: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def trial(self) -> Preset:
@@ -245,7 +247,7 @@ BEST = (
 )
 
 PRESETS = {
-    "fast": Preset(4, 2, 64, (Recipe(bins=8, width=64),)),
+    "fast": Preset(4, 2, 64, (Recipe(bins=8, width=64),), of_hazards={"epochs": 32, "repeats": 1}),
     "default": Preset(8, 2, 256, (), NARROW, trial_folds=4, selects=True),
     "best": Preset(16, 2, 256, BEST, many_rows=(5_000, 50_000), selects=True),
 }
@@ -284,8 +286,9 @@ MOST_CYCLES = 6
 # The trial of a preset with stages ends after so many recipes if more training helped none of them.
 TRIED_RECIPES = 2
 # Recipes take part in the second stage if their weight in the blend of the first stage is at least
-# this share of the largest, and no more than so many.
-LEAST_SHARE, MOST_LONGER = 1 / 2, 2
+# this share of the largest, and no more than so many. Of nearly exact relations the smaller share
+# has to do: a second recipe, trained for long, is worth more there than it shows in short training.
+LEAST_SHARE, LEAST_SHARE_OF_EXACT, MOST_LONGER = 1 / 2, 1 / 3, 2
 BETA_2 = 0.95
 BIAS_RATE = 0.1
 SCALE_RATE = 6.0
@@ -297,12 +300,14 @@ def _least_units(columns: Columns) -> int:
     return LEAST_UNITS * (columns.n_numbers + len(columns.categories))
 
 
-def adapted(preset: Preset, parameters: Mapping[str, Any]) -> Preset:
-    """Return a preset with the user's choices; None keeps the preset's value.
+def adapted(preset: Preset, parameters: Mapping[str, Any], are_hazards: bool) -> Preset:
+    """Return a preset for hazards or not, with the user's choices; None keeps the preset's value.
 
     A number of ``folds`` counts; others are known when the rows are read.
     """
     recipes, folds, members, epochs, width = (parameters[name] for name in REPLACED)
+    if are_hazards and preset.of_hazards:
+        preset = replace(preset, **preset.of_hazards)
     if recipes is not None:
         chosen = tuple(_recipe(k, options) for k, options in enumerate(recipes))
         if not chosen:
