@@ -325,6 +325,7 @@ def check_refused(result, said, folder):
     assert {path.name for path in folder.iterdir()} <= {"old.csv", "new.csv", MODEL, "p"}
 
 
+@pytest.mark.slow
 def test_an_interrupt_of_train_leaves_what_there_is(own_folder):
     """A model of what was trained so far; or, if there is nothing yet, the old file."""
     old = (own_folder / MODEL).read_bytes()

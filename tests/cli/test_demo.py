@@ -52,6 +52,7 @@ def test_report():
     assert shown[1] in re.sub(r" +$", "", result.stdout, flags=re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_plot(tmp_path):
     file = tmp_path / "digits.png"
     result = run("--epochs", "2", "--plot", str(file))

@@ -94,6 +94,7 @@ def test_contributions_of_equal_names_are_refused(tmp_path):
     assert "two contributions would have the same name" in result.stderr
 
 
+@pytest.mark.slow
 def test_files_of_any_size_are_explained_in_blocks(tmp_path):
     """Beside rows that are drawn once, from the whole table."""
     net = fastmlp.MLP([2, 3, 1], rng=0, dtype="float64")

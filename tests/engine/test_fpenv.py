@@ -119,7 +119,14 @@ def run(*arguments):
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
-@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "nearest"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        pytest.param(mode, marks=[pytest.mark.slow] * (mode != "up"))
+        for mode in MODES
+        if mode != "nearest"
+    ],
+)
 def test_rounding_modes_change_nothing(mode, n_threads):
     run(mode, n_threads)
 

@@ -210,6 +210,7 @@ def rollout_of(net):
     return names["make_rollout"](net)
 
 
+@pytest.mark.slow
 @every_dtype
 def test_the_program_in_numba(dtype):
     pytest.importorskip("numba")

@@ -142,7 +142,13 @@ def train(net, options, each):
         each()
 
 
-@pytest.mark.parametrize("options", BESIDE.values(), ids=BESIDE)
+SLOW = ("everything", "in parts")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(BESIDE[k], id=k, marks=[pytest.mark.slow] * (k in SLOW)) for k in BESIDE],
+)
 def test_reading_beside_a_fit(call_threads, options):
     """Whatever is read is that of a whole epoch, or of the start."""
     net, twin = small_network(dropout=0.3), small_network(dropout=0.3)

@@ -27,12 +27,14 @@ def test_trial(trial, check):
     check(trial)
 
 
+@pytest.mark.slow
 @needs_posix
 @pytest.mark.parametrize("trial", trials.every(*INJECTED), ids=", ".join)
 def test_trial_of_a_fault(trial, check):
     check(trial)
 
 
+@pytest.mark.slow
 @needs_posix
 @pytest.mark.parametrize("trial", trials.every(*OF_POSIX), ids=", ".join)
 def test_trial_of_a_process(trial, check):

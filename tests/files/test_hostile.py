@@ -50,6 +50,7 @@ def test_every_reason_is_another():
     assert max(twice.values()) == 1, twice.most_common(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trial", trials.every("hostile files"), ids=", ".join)
 def test_trial(trial, check):
     check(trial)
@@ -81,6 +82,7 @@ def test_a_valid_file_costs_twice_its_size(name):
     assert peak < 2 * len(text) + ALLOWED
 
 
+@pytest.mark.slow
 def test_a_category_costs_130_bytes_beside_its_text():
     n = 70_000
     X = np.arange(n).astype(str).astype(object)[:, np.newaxis]

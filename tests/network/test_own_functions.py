@@ -367,6 +367,7 @@ def test_the_c_program_of_the_page(tmp_path, monkeypatch):
         assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_the_program_in_numba():
     pytest.importorskip("numba")
     (program,) = re.findall(r"^```numba\n(.*?)^```$", PAGE.read_text(), re.M | re.S)

@@ -289,6 +289,7 @@ def test_installed_modules_are_stripped(path):
     assert ".symtab" not in dynamic(path, "-S")
 
 
+@pytest.mark.slow
 def test_the_demo_starts_in_the_source_folder(tmp_path):
     """There the sources come first on the path, and the compiled modules are in another place."""
     sources = tmp_path / "fastmlp"

@@ -163,6 +163,7 @@ print(len(net.predict(x)), np.isfinite(net.evaluate(x, y)))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec("resource"), reason="needs limits of memory")
 def test_a_large_matrix_is_never_dense():
     printed = children.printed(
