@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 WIDTH = 460  # the unit of all lengths here is that of SVG
 PLOT = 222  # height of lines and points
@@ -52,7 +53,9 @@ class Axes:
         self.range: tuple[float, float] | None = None
         self._x_text: Callable[[float, Any], str] = lambda x, _: f"{x:.6g}"
 
-    def plot(self, x: Any, y: Any, *, label: str = "", color: str = "", **style: Any) -> None:
+    def plot(
+        self, x: ArrayLike, y: ArrayLike, *, label: str = "", color: str = "", **style: Any
+    ) -> None:
         """Draw a line; a line with a colour is a grey guide for the eye."""
         number = sum(css != GUIDE for *_, css, _ in self._lines) % len(COLORS)
         css = f"fill: none; stroke-width: 2; stroke: var({COLORS[number]}); stroke-linecap: round"
@@ -62,7 +65,7 @@ class Axes:
         """Draw a vertical line over the whole height."""
         self._verticals.append((x, label))
 
-    def scatter(self, x: Any, y: Any) -> None:
+    def scatter(self, x: ArrayLike, y: ArrayLike) -> None:
         """Draw points."""
         self._points.append((x, y))
 

@@ -209,7 +209,9 @@ def _complaint(
     return f"{caller}(): {words}: pass {rule}"
 
 
-def _remedy(name: str, parameters: list[str], cls: Any, synonyms: Synonyms, method: str) -> str:
+def _remedy(
+    name: str, parameters: list[str], cls: type[Any], synonyms: Synonyms, method: str
+) -> str:
     """Return advice for an unknown argument: the right name and the right method.
 
     The tables may have a name as that of an argument of one method, such as ``to_c.dtype``.

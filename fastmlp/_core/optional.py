@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 Drawing = TypeVar("Drawing", bound="Axes | charts.Axes")  # what a plot is drawn on
 
 
-def require(feature: str, *modules: str) -> Any:
+def require(feature: str, *modules: str) -> ModuleType:
     """Return the first of these modules that can be imported; ``feature`` needs one of them."""
     errors = []
     for name in modules:
@@ -30,7 +31,7 @@ def require(feature: str, *modules: str) -> Any:
     )
 
 
-def with_sklearn(module: str, instead: str) -> Any:
+def with_sklearn(module: str, instead: str) -> ModuleType:
     """Return a module that needs scikit-learn; an error without it says what to use instead."""
     try:
         return import_module(module)

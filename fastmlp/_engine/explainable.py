@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from fastmlp._explain import explained
     from fastmlp._explain.explanation import Explanation
+    from fastmlp._validation.arrays import TableLike
 
 Explained: TypeAlias = "explained.Explained"
 
@@ -27,8 +28,8 @@ class Explainable:
 
     def explain(
         self,
-        X: Any,
-        background: Any = None,
+        X: TableLike,
+        background: TableLike | None = None,
         *,
         output: str | None = None,
         tolerance: float = 0.02,

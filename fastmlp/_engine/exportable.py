@@ -6,6 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from fastmlp._export.c import CFiles
     from fastmlp._network.exported import Exported
 
@@ -17,7 +19,7 @@ class Exportable:
         """Return a description of the current model for the exporters."""
         raise NotImplementedError
 
-    def to_onnx(self, path: str | os.PathLike[str] | None = None) -> Any:
+    def to_onnx(self, path: str | os.PathLike[str] | None = None) -> ModelProto:
         """Return the model as an ONNX model, which runs without fastmlp.
 
         The input is ``X``, shape (rows, inputs), in the model's dtype. The outputs equal those of

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from fastmlp._network.exported import Exported, Labels
 
 
-def differentiate(engine: Engine, x: Array, v: Any, p: Any = None, q: Any = None) -> Array:
+def differentiate(
+    engine: Engine, x: Array, v: Array | None, p: Array | None = None, q: Array | None = None
+) -> Array:
     """Call `Engine.differentiate` with as many threads as pay."""
     with call_team(engine.spec.n_weights, len(x)) as team:
         return engine.differentiate(x, v, p, q, team)
 
 
-def product(engine: Engine, x: Any, a: Array, is_tangent: bool = False) -> Array:
+def product(engine: Engine, x: Array, a: Array, is_tangent: bool = False) -> Array:
     """Return the derivatives of the link at x times a: tangents forward, or gradients back."""
     loss = engine.spec.loss
     if not loss.is_linked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from fastmlp._explain import shapley
 from fastmlp._explain.explained import Array, Explained
 from fastmlp._explain.explanation import Explanation
 from fastmlp._validation.arrays import short
+
+if TYPE_CHECKING:
+    from fastmlp._validation.arrays import TableLike
 
 MOST_EXACT = 10  # columns of which all coalitions are predicted
 BACKGROUND = 100  # rows drawn from X
@@ -31,8 +34,8 @@ class OutputError(ValueError):
 
 def explain(
     model: Any,
-    X: Any,
-    background: Any = None,
+    X: TableLike,
+    background: TableLike | None = None,
     *,
     output: str | None = None,
     tolerance: float = 0.02,
@@ -189,7 +192,7 @@ def explanation(
     )
 
 
-def _check_output(model: Explained, output: Any) -> None:
+def _check_output(model: Explained, output: str | None) -> None:
     """Raise ValueError unless the output is None, or "score" of probabilities."""
     if output is not None and (output != "score" or not model.are_probabilities):
         expected = 'None or "score"' if model.are_probabilities else "None"
@@ -215,7 +218,7 @@ def drawn_places(n: int, seed: int) -> Array:
     return np.random.default_rng(seed).permutation(n)[:BACKGROUND]
 
 
-def _given(model: Explained, background: Any) -> Array:
+def _given(model: Explained, background: TableLike | None) -> Array:
     """Return the user's background as a matrix."""
     if isinstance(background, str | bytes):
         raise TypeError(

@@ -145,7 +145,7 @@ class Explanation:
             output_names=outputs,
         )
 
-    def in_words(self, row: int = 0, *, output: Any = None, most: int = 4) -> str:
+    def in_words(self, row: int = 0, *, output: str | None = None, most: int = 4) -> str:
         """Return a sentence about one row: its prediction, and the columns that move it most.
 
         Parameters
@@ -281,7 +281,7 @@ class Explanation:
         """Return the unit of contributions to an output, for labels."""
         return f"{self.unit} of {printable(name)}" if self.values.ndim == 3 else self.unit
 
-    def _checked_row(self, row: Any) -> int:
+    def _checked_row(self, row: int) -> int:
         """Return the place of a row; raise an error if there is none."""
         place = check_count("row", row, example=0, least=0)
         if place >= len(self):
@@ -290,7 +290,7 @@ class Explanation:
             )
         return place
 
-    def _of_output(self, output: Any) -> tuple[Array, float, str]:
+    def _of_output(self, output: str | None) -> tuple[Array, float, str]:
         """Return the values of one output, (rows, columns), its base and its name."""
         wanted = self.outputs[-1] if output is None else str(output)
         if wanted not in self.outputs:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -17,13 +18,16 @@ from fastmlp._export.onnx_nodes import Graph, Name, Names
 from fastmlp._network.exported import Exported, Labels, Layer
 from fastmlp._network.tensors import name_of
 
+if TYPE_CHECKING:
+    from onnx import ModelProto, ValueInfoProto
+
 OPSET = 17
 MAX_BYTES = 2**31 - 1  # limit of a protobuf message
 INPUT = "X"
 ROWS = "rows"  # name of the axis of variable length
 
 
-def package() -> Any:
+def package() -> ModuleType:
     """Return the onnx package."""
     require("to_onnx", "onnx.numpy_helper")
     return require("to_onnx", "onnx")
@@ -68,7 +72,7 @@ class Value:
 Values: TypeAlias = dict[Name, Value]
 
 
-def model(exported: Exported, path: str | os.PathLike[str] | None = None) -> Any:
+def model(exported: Exported, path: str | os.PathLike[str] | None = None) -> ModelProto:
     """Return the onnx.ModelProto of a network, and write it to a file if there is a path."""
     package()
     check_size(exported.n_parameters * exported.spec.dtype.itemsize)
@@ -121,14 +125,15 @@ def made(
     inputs: Values,
     opsets: dict[str, int],
     path: str | os.PathLike[str] | None,
-) -> Any:
+) -> ModelProto:
     """Return a checked onnx.ModelProto of a graph, and write it to a file if there is a path."""
     onnx = package()
     helper, arrays = onnx.helper, onnx.numpy_helper
 
-    def described(name: Name, value: Value) -> Any:
+    def described(name: Name, value: Value) -> ValueInfoProto:
         kind = helper.np_dtype_to_tensor_dtype(value.dtype)
-        return helper.make_tensor_value_info(name, kind, [ROWS, *value.shape])
+        info: ValueInfoProto = helper.make_tensor_value_info(name, kind, [ROWS, *value.shape])
+        return info
 
     body = helper.make_graph(
         [
@@ -141,7 +146,7 @@ def made(
         [arrays.from_array(array, name) for name, array in g.constants.items()],
     )
     needed = [helper.make_opsetid(*item) for item in opsets.items()]
-    proto = helper.make_model(
+    proto: ModelProto = helper.make_model(
         body,
         opset_imports=needed,
         ir_version=helper.find_min_ir_version_for(needed),

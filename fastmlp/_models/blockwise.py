@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastmlp._models.network import Network
 from fastmlp._network.data import Data
@@ -32,7 +33,7 @@ class InputStream(BlockStream):
         return Data(x, np.empty((len(x), 0)))  # there are no targets
 
 
-def predict(network: Network, X: Any, out: Any, link: bool) -> Any:
+def predict(network: Network, X: Any, out: NDArray[Any] | None, link: bool) -> Any:
     """Return the predictions of a source or an array, in ``out`` if it is given."""
     network = network.frozen()
     outs = () if out is None else _heads(out)

@@ -30,7 +30,7 @@ def _points(network: Network, X: ArrayLike, empty: bool = True) -> tuple[NDArray
     return rows, x.ndim == 1
 
 
-def _outputs_like(network: Network, x: Any, value: ArrayLike, name: str) -> NDArray[Any]:
+def _outputs_like(network: Network, x: NDArray[Any], value: ArrayLike, name: str) -> NDArray[Any]:
     """Return finite numbers of the shape of the outputs: one row for each row of x."""
     return check.like(value, (x.shape[0], network.spec.shapes[-1][1]), network.spec.dtype, name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +16,7 @@ from fastmlp._core.intervals import check_count, check_flag, check_verbose
 from fastmlp._models.network import Network, network_of, undo_all
 from fastmlp._network.data import Data
 from fastmlp._training import loop, planning
-from fastmlp._training.callback_list import CallbackList
+from fastmlp._training.callback_list import Callback, CallbackList
 from fastmlp._training.loop import Evaluator, LearningRates
 from fastmlp._validation import check
 
@@ -44,11 +44,11 @@ class FitOptions(NamedTuple):
     def of(
         cls,
         epochs: Any,
-        batch_size: Any,
-        shuffle: Any,
-        verbose: Any,
+        batch_size: int,
+        shuffle: bool,
+        verbose: bool | int,
         averaging: Any,
-        callbacks: Any,
+        callbacks: Iterable[Callback],
         resume: Any,
         owner: str = "",
     ) -> FitOptions:

@@ -31,7 +31,7 @@ class RowSource(Protocol):
     # src_cython/c/network.h; it must not outlive the source.
     row_source: Any
 
-    def __getitem__(self, rows: Any) -> RowSource:
+    def __getitem__(self, rows: slice | npt.NDArray[Any]) -> RowSource:
         """Return a source of the rows in a slice, mask or array of row numbers."""
         ...
 
@@ -115,7 +115,7 @@ class Data:
             jacobians=None,
         )
 
-    def part(self, rows: Any) -> Data:
+    def part(self, rows: slice | npt.NDArray[Any]) -> Data:
         """Return the rows in a slice or array of row numbers."""
         try:
             optional: dict[str, Any] = {

@@ -225,7 +225,11 @@ def concatenated(parts: Sequence[SparseRows]) -> SparseRows:
 
 
 def _checked(
-    indptr: Any, indices: Any, values: Any, shape: Sequence[int], name: str = "SparseRows"
+    indptr: ArrayLike,
+    indices: ArrayLike,
+    values: ArrayLike,
+    shape: Sequence[int],
+    name: str = "SparseRows",
 ) -> SparseRows:
     """Return rows of arrays that anybody can have changed, such as those of a pickle."""
     return _made(_canonical(indptr, indices, values, shape, name), shape[1])
@@ -237,7 +241,11 @@ def _made(arrays: Arrays, n_columns: int) -> SparseRows:
 
 
 def _of_coordinates(
-    rows: Any, columns: Any, values: Any, shape: Sequence[int], name: str = "SparseRows"
+    rows: ArrayLike,
+    columns: ArrayLike,
+    values: ArrayLike,
+    shape: Sequence[int],
+    name: str = "SparseRows",
 ) -> SparseRows:
     """Return rows of values at checked places."""
     rows = _integers(rows, shape[0] - 1, f"{name}.row")
@@ -246,7 +254,9 @@ def _of_coordinates(
     return _made(_summed(*_by_rows(rows, columns, values, shape[0]), shape[1], name), shape[1])
 
 
-def _canonical(indptr: Any, indices: Any, values: Any, shape: Sequence[int], name: str) -> Arrays:
+def _canonical(
+    indptr: ArrayLike, indices: ArrayLike, values: ArrayLike, shape: Sequence[int], name: str
+) -> Arrays:
     """Return checked arrays: columns of each row ascending, values of the same place summed."""
     columns = _integers(indices, shape[1] - 1, f"{name}.indices", np.int32)
     values = _floats(values, name, columns)
@@ -333,7 +343,9 @@ def _pointers(indptr: Any, n: int, n_stored: int, name: str) -> NDArray[np.int64
     return copied
 
 
-def _integers(array: Any, highest: int, name: str, dtype: DTypeLike = np.int64) -> NDArray[Any]:
+def _integers(
+    array: ArrayLike, highest: int, name: str, dtype: DTypeLike = np.int64
+) -> NDArray[Any]:
     """Return a copy of integers from 0 to ``highest``, checked after it was made."""
     copied = _flat(array, "iu", name, "integers").copy()
     wrong = (copied < 0) | (copied > highest)
@@ -346,7 +358,7 @@ def _integers(array: Any, highest: int, name: str, dtype: DTypeLike = np.int64) 
     return copied.astype(dtype, copy=False)
 
 
-def _floats(values: Any, name: str, *indices: Array) -> Array:
+def _floats(values: ArrayLike, name: str, *indices: Array) -> Array:
     """Return real numbers, one for each index, in float32, if they have it, or float64."""
     plain = _flat(values, "biuf", f"{name}.values", "real numbers")
     for array in indices:
@@ -357,7 +369,7 @@ def _floats(values: Any, name: str, *indices: Array) -> Array:
         return plain.astype(np.float32 if plain.dtype.char == "f" else np.float64, copy=False)
 
 
-def _flat(array: Any, kinds: str, name: str, what: str) -> NDArray[Any]:
+def _flat(array: ArrayLike, kinds: str, name: str, what: str) -> NDArray[Any]:
     """Return a 1-D array of these kinds of dtypes."""
     plain = np.asarray(array)
     if not plain.size and plain.ndim == 1 and plain.dtype.kind not in kinds:

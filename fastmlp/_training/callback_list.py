@@ -49,7 +49,7 @@ class CallbackList:
             yield
             self.state.completed = True
 
-    def _call(self, callback: Any, hook: str) -> None:
+    def _call(self, callback: Callback, hook: str) -> None:
         try:
             getattr(callback, hook)(self.state)
         except StopIteration as error:  # StopIteration would end the generator `watching`
@@ -79,7 +79,7 @@ class CallbackList:
                 stop |= self._wants_to_stop(callback, on_batch(self.state, batch))
         return stop
 
-    def _wants_to_stop(self, callback: Any, answer: Any) -> bool:
+    def _wants_to_stop(self, callback: Callback, answer: Any) -> bool:
         """Whether the answer is True itself, not just any true object."""
         if not (isinstance(answer, BOOLEANS) and answer):
             return False
@@ -92,9 +92,9 @@ def _nothing() -> None:
     """Do nothing."""
 
 
-def _runs_last(callback: Any) -> bool:
+def _runs_last(callback: Callback) -> bool:
     return bool(getattr(callback, "runs_last", False))
 
 
-def _name(callback: Any) -> str:
+def _name(callback: Callback) -> str:
     return str(getattr(callback, "__name__", type(callback).__name__))

@@ -12,6 +12,7 @@ from fastmlp._core.history import Snapshot, State
 from fastmlp._engine.protocol import Engine
 from fastmlp._network.data import OPTIONAL, Data
 from fastmlp._network.sparse import SparseRows
+from fastmlp._training.callback_list import Callback
 from fastmlp._training.callbacks import Best, EarlyStopping, ReduceOnPlateau
 
 Parameters: TypeAlias = tuple[Any, ...]  # lists of arrays; for ensembles, per member
@@ -71,7 +72,7 @@ def callback_states(callbacks: Iterable[Any], engine: Engine) -> list[CallbackSt
     return states
 
 
-def _remembers(callback: Any) -> bool:
+def _remembers(callback: Callback) -> bool:
     return (
         type(callback).__name__ in STORED and type(callback).__module__ == EarlyStopping.__module__
     )

@@ -14,6 +14,7 @@ from fastmlp._engine.thread_pool import Team
 from fastmlp._network.activations import Array
 from fastmlp._network.data import Data
 from fastmlp._network.losses import Loss
+from fastmlp._network.spec import Predictions
 from fastmlp._training.loop import Evaluator, Measured, number
 
 Metric = Callable[[Any, Any], Any]
@@ -32,7 +33,7 @@ def accuracy(y: Array, p: Array) -> float:
     return float(np.mean((((p > 0.5) == (y > 0.5)) | np.isnan(y)).all(axis=1)))
 
 
-def _mean(p: Any) -> Array:
+def _mean(p: Predictions) -> Array:
     """Return a prediction without its variances, in float64."""
     return np.asarray(p[0] if isinstance(p, tuple) else p, np.float64)
 
@@ -43,17 +44,17 @@ def _present_mean(errors: Array, y: Array) -> float:
     return float(present.mean()) if len(present) else math.nan
 
 
-def mean_squared_error(y: Array, p: Any) -> float:
+def mean_squared_error(y: Array, p: Predictions) -> float:
     """Return the mean squared error over rows and outputs, without missing ones (NaN)."""
     return _present_mean((_mean(p) - y) ** 2, y)
 
 
-def mean_absolute_error(y: Array, p: Any) -> float:
+def mean_absolute_error(y: Array, p: Predictions) -> float:
     """Return the mean absolute error over rows and outputs, without missing ones (NaN)."""
     return _present_mean(np.abs(_mean(p) - y), y)
 
 
-def r2(y: Array, p: Any, weights: Array | None = None) -> float:
+def r2(y: Array, p: Predictions, weights: Array | None = None) -> float:
     """Return R squared averaged over outputs; 1 or 0 if a target is constant, as scikit-learn.
 
     Targets that are NaN are left out, and outputs without any other.
@@ -138,7 +139,7 @@ class MetricEvaluator(Evaluator):
 
     def measure(self, loss: float, team: Team | None) -> float:
         """Return the validation loss, and keep the metrics for `record`."""
-        p: Any = self.engine.predict(self.measured.x, team)
+        p: Predictions = self.engine.predict(self.measured.x, team)
         p = self.engine.spec.loss.shaped(p, False)
         y, items = self.targets, self.metrics.items()
         self.row = [{name: number(f"the metric {name}", f(y, p)) for name, f in items}]

@@ -169,7 +169,9 @@ def names(state: Any, expected: Sequence[str], name: str) -> None:
             )
 
 
-def parameters(values: Any, spec: Spec, kind: str, name: str = "") -> list[NDArray[Any]]:
+def parameters(
+    values: Iterable[ArrayLike], spec: Spec, kind: str, name: str = ""
+) -> list[NDArray[Any]]:
     """Return all tensors of one kind as finite arrays, one per layer, with the layers' shapes."""
     name, shapes = name or kind, spec.tensors.get(kind, [])
     if not isinstance(values, Iterable) or isinstance(values, (str, bytes)):

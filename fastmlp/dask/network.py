@@ -7,7 +7,7 @@ import math
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -20,6 +20,9 @@ from fastmlp._models.mlp import MLP
 from fastmlp._models.network import network_of
 from fastmlp.dask import tasks
 from fastmlp.tabular.fit.reading import TableChunk
+
+if TYPE_CHECKING:
+    pass
 
 
 def fit(

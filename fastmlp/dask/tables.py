@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
@@ -23,6 +23,9 @@ from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, parts
 from fastmlp.tabular.table.columns import Array
 from fastmlp.tabular.table.frames import is_frame
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 
 class _DaskTable(BaseEstimator):
     """The common part of both estimators."""
@@ -31,7 +34,9 @@ class _DaskTable(BaseEstimator):
     _local: Any  # the fitted estimator
     _example: Any  # a row of the fit
 
-    def __init__(self, *, client: Any = None, parts: int | None = None, **parameters: Any) -> None:
+    def __init__(
+        self, *, client: Client | None = None, parts: int | None = None, **parameters: Any
+    ) -> None:
         of_local = self._kind(**parameters).get_params(deep=False)
         store(self, {**of_local, "client": client, "parts": parts})
 

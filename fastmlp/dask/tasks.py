@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastmlp._core.optional import require
 from fastmlp.tabular.fit.reading import TableChunk
 from fastmlp.tabular.table.frames import is_frame
+
+if TYPE_CHECKING:
+    pass
 
 
 def client_of(client: Any) -> Any:

@@ -35,20 +35,20 @@ TARGETS: dict[str, tuple[type[losses.Loss], Callable[[int], tuple[int, ...]]]] =
 
 
 @functools.cache
-def parameters_of(cls: Any) -> Object:
+def parameters_of(cls: type[Any]) -> Object:
     """Return the schema of the constructor's parameters."""
     fields = dict.fromkeys(sorted(cls._parameter_constraints), ANY)
     return Object(fields, functools.partial(_checked, cls), functools.partial(_parameters, cls))
 
 
-def _checked(cls: Any, **values: Any) -> dict[str, Any]:
+def _checked(cls: type[Any], **values: Any) -> dict[str, Any]:
     """Refuse parameters that a fit or a prediction would refuse."""
     validate_parameter_constraints(cls._parameter_constraints, values, cls.__name__)
     of_jobs(values["n_jobs"])
     return values
 
 
-def _parameters(cls: Any, model: Any) -> dict[str, Any]:
+def _parameters(cls: type[Any], model: Any) -> dict[str, Any]:
     values = _checked(cls, **model.get_params(deep=False))
     # Only callbacks of fastmlp, and no checkpoints, which contain a path of this machine.
     callbacks = [callback for callback in values["callbacks"] or () if is_object(callback)]
@@ -116,7 +116,7 @@ def _fit_values(model: Any, training: bool) -> dict[str, Any]:
     }
 
 
-def _fitted(cls: Any, network: Spec, labels: Any, **fields: Any) -> FittedNetwork:
+def _fitted(cls: type[Any], network: Spec, labels: Any, **fields: Any) -> FittedNetwork:
     """Return the value of a fit."""
     kind, n_outputs = network.loss.target_kind, network.n_outputs
     if (labels is not None) != hasattr(cls, "predict_proba") or (
@@ -185,7 +185,7 @@ def codec_of(fit: Field[Any], values: Callable[[Any, bool], Any]) -> Codec:
         is_fitted = "_fitted" in vars(model)
         return {"parameters": model, "fit": values(model, training) if is_fitted else None}
 
-    def build(cls: Any, fields: dict[str, Any]) -> Any:
+    def build(cls: type[Any], fields: dict[str, Any]) -> Any:
         model = cls(**fields["parameters"])
         if fields["fit"] is not None:
             model._fitted = fields["fit"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
@@ -386,7 +387,7 @@ class BaseMLP(Exportable, Explainable, parameters.Validated, CallbackSupportMixi
         return self._shown("coefs_").coefs
 
     @coefs_.setter
-    def coefs_(self, values: Any) -> None:
+    def coefs_(self, values: Sequence[ArrayLike]) -> None:
         self._assign("coefs_", values)
 
     @property
@@ -395,7 +396,7 @@ class BaseMLP(Exportable, Explainable, parameters.Validated, CallbackSupportMixi
         return self._shown("intercepts_").intercepts
 
     @intercepts_.setter
-    def intercepts_(self, values: Any) -> None:
+    def intercepts_(self, values: Sequence[ArrayLike]) -> None:
         self._assign("intercepts_", values)
 
     def _shown(self, name: str) -> ParameterViews:
@@ -405,7 +406,7 @@ class BaseMLP(Exportable, Explainable, parameters.Validated, CallbackSupportMixi
             )
         return self._fitted.network.shown()
 
-    def _assign(self, name: str, values: Any) -> None:
+    def _assign(self, name: str, values: Sequence[ArrayLike]) -> None:
         with self._lock().held():
             self._shown(name)
             self._fitted.network.assign(name, values)

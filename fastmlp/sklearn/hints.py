@@ -43,7 +43,7 @@ def all_of(estimator: Any, x: Any, targets: Array, held_out: int) -> list[str]:
     return hints
 
 
-def tell(hints: list[str], verbose: Any) -> None:
+def tell(hints: list[str], verbose: bool | int) -> None:
     """Log hints; with ``verbose`` also print them to standard error."""
     for hint in hints:
         LOGGER.info(hint)

@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,7 +23,11 @@ from fastmlp._core.keywords import synonym
 from fastmlp._files import storage
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._validation import check
+from fastmlp._validation.arrays import TableLike
 from fastmlp.sklearn.bases import BaseEstimator, ClassifierMixin, RegressorMixin
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
 
 STOCHASTIC = ("sgd", "adam")
 ClassWeight: TypeAlias = Mapping[Any, float] | Literal["balanced"] | None
@@ -219,7 +223,7 @@ class Classifier(ClassifierMixin):
 
     predict_proba: Callable[..., Any]
 
-    def predict_log_proba(self, X: Any) -> Any:
+    def predict_log_proba(self, X: TableLike) -> Any:
         """Return the logarithm of ``predict_proba``.
 
         Parameters
@@ -235,7 +239,7 @@ class Classifier(ClassifierMixin):
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
@@ -244,7 +248,7 @@ class Classifier(ClassifierMixin):
 class Regressor(RegressorMixin):
     """The common part of both regressors."""
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
@@ -269,7 +273,7 @@ def _values(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
 
 
 @functools.cache
-def _reals(cls: Any) -> list[str]:
+def _reals(cls: type[Any]) -> list[str]:
     """Return the names of parameters that are real numbers."""
     return [
         name

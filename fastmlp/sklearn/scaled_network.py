@@ -9,12 +9,12 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastmlp._core.intervals import first_non_finite
 from fastmlp._engine import compiled, native_engine
@@ -188,14 +188,16 @@ class ScaledNetwork:
             remember()
         return view
 
-    def assign(self, name: str, values: Any) -> None:
+    def assign(self, name: str, values: Sequence[ArrayLike]) -> None:
         """Replace one of the two lists, for an assignment to ``coefs_`` or ``intercepts_``."""
         self._updated()
         shown = self.shown()
         lists = {"coefs_": shown.coefs, "intercepts_": shown.intercepts, name: values}
         self.load(*self.checked(*lists.values()))
 
-    def checked(self, weights: Any, biases: Any) -> tuple[Arrays, Arrays]:
+    def checked(
+        self, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike]
+    ) -> tuple[Arrays, Arrays]:
         """Return copies of weights and biases, or raise an error if they do not fit the network."""
         return (
             check.parameters(weights, self.spec, "weights", "coefs_"),

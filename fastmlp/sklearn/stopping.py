@@ -58,7 +58,7 @@ class LearningRate(LearningRates):
     def _by_samples(self, step: int) -> float:
         return float(self.initial / (self.samples_seen + 1) ** self.power_t)
 
-    def plateau(self, message: str, verbose: Any) -> bool:
+    def plateau(self, message: str, verbose: bool | int) -> bool:
         """Return whether to stop on a plateau; "adaptive" lowers the rate first."""
         rate: Any = self.learning_rate
         stop = bool(self.rule != "adaptive" or rate <= SMALLEST)

@@ -38,6 +38,7 @@ from fastmlp.tabular.table.columns import Array, RowIndex, Table
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+    from onnx import ModelProto
     from sklearn.utils import Tags
 
     from fastmlp._export.c import CFiles
@@ -556,7 +557,7 @@ class BaseTabMLP(Explainable, Validated):
 
     def to_onnx(
         self, path: str | os.PathLike[str] | None = None, *, levels: Sequence[float] = ()
-    ) -> Any:
+    ) -> ModelProto:
         """Return the fitted estimator as an ONNX model for raw columns, which runs without fastmlp.
 
         Outputs of regressors are float64: ``predictions`` and ``deviations``, (rows, outputs), the

@@ -401,7 +401,7 @@ class TabMLPSurvival(BaseTabMLP):
 
 
 def _scored_rows(
-    y: Any, predictions: Array, sample_weight: ArrayLike | None
+    y: ArrayLike, predictions: Array, sample_weight: ArrayLike | None
 ) -> tuple[Array, Array, Array | None]:
     """Return times, events and weights of rows that are predicted, checked."""
     times, events = survival_of(y).T

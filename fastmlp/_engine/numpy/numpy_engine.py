@@ -38,7 +38,7 @@ SAMPLE_BYTES = 2**24  # one call of NumPy makes at most these gradients
 
 
 def losses_of_rows(
-    spec: Spec, z: Array, data: Data, rows: Any = slice(None)
+    spec: Spec, z: Array, data: Data, rows: Array | slice = slice(None)
 ) -> tuple[Array, Array]:
     """Return the losses of some rows and their gradients with respect to z, not yet weighted."""
     arguments = [z[rows], data.targets[rows]]

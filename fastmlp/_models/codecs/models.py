@@ -74,7 +74,7 @@ def values_of(network: Network, training: bool) -> dict[str, Any]:
     }
 
 
-def build(cls: Any, fields: dict[str, Any]) -> Any:
+def build(cls: type[Any], fields: dict[str, Any]) -> Any:
     """Return the MLP with these fields, checked together; those that are missing are None."""
     spec, history = fields["network"], fields.get("history")
     optimizer, progress = fields.get("optimizer"), fields.get("progress")
@@ -132,7 +132,7 @@ def _ensemble_values(model: Any, training: bool) -> dict[str, Any]:
     }
 
 
-def _ensemble(cls: Any, fields: dict[str, Any]) -> Any:
+def _ensemble(cls: type[Any], fields: dict[str, Any]) -> Any:
     networks = [network_of(member) for member in fields["members"]]
     for network, first in zip(networks, fields["generators"], strict=True):
         network.share_generator(networks[first])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -24,6 +24,9 @@ from fastmlp.tabular.outcome.conformal import Residuals, offsets_of
 from fastmlp.tabular.outcome.temperature import SMALLEST
 from fastmlp.tabular.recipe.members import Members
 from fastmlp.tabular.table.encoding import SHARED, CategoryInputs
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 ROOT = "table."
 
@@ -216,7 +219,7 @@ def _classification(g: Graph, predicted: Names, model: ExportedTable) -> Values:
 
 def model(
     table: ExportedTable, path: str | os.PathLike[str] | None = None, levels: Sequence[float] = ()
-) -> Any:
+) -> ModelProto:
     """Return the onnx.ModelProto of an estimator; arguments are those of its ``to_onnx``."""
     package()
     g = Graph(np.dtype(np.float32), root=_root(table.columns.names))

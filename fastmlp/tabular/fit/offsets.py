@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from fastmlp._core.intervals import POSITIVE, Interval
 from fastmlp._training.sources import is_table_source
+from fastmlp._validation.arrays import TableLike
 from fastmlp.tabular.fit.reading import column_of, with_target
 from fastmlp.tabular.outcome.checked_targets import finite_numbers
 from fastmlp.tabular.outcome.loss_rows import LOSSES
@@ -82,7 +83,7 @@ class Known(NamedTuple):
         return result
 
 
-def without_columns(X: Any, *names: Any) -> Any:
+def without_columns(X: TableLike, *names: Any) -> Any:
     """Return a table without the columns that are named."""
     for name in names:
         if isinstance(name, str):

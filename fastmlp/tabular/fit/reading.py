@@ -22,7 +22,7 @@ from sklearn.utils.validation import (
 from fastmlp._core.keywords import near
 from fastmlp._core.user_warnings import warn
 from fastmlp._training.sources import is_table_source
-from fastmlp._validation.arrays import short
+from fastmlp._validation.arrays import TableLike, short
 from fastmlp.tabular.outcome import periods
 from fastmlp.tabular.outcome.targets import RowWeights, Target
 from fastmlp.tabular.recipe import folds, monotone
@@ -342,7 +342,9 @@ class Reader:
         return Rows(target, names, columns, table, weights, None, pairs, None, sampled, plan)
 
 
-def _pairs(parameters: Mapping[str, Any], X: Any, target: Target, groups: Any, chosen: Any) -> Any:
+def _pairs(
+    parameters: Mapping[str, Any], X: TableLike, target: Target, groups: Any, chosen: Any
+) -> Any:
     """Return the user's folds, those of ``fit`` or else of the parameter; None for random ones."""
     if isinstance(chosen, Integral):
         raise ValueError(
@@ -370,7 +372,7 @@ def _names(X: Any) -> list[str]:
     return [str(name) for name in X.columns] if is_frame(X) else []
 
 
-def _meant(X: Any, name: Any) -> str | None:
+def _meant(X: TableLike, name: Any) -> str | None:
     """Ask for the name of a column of which another one may be a typing error."""
     close = near(str(name), _names(X))
     return close and f"did you mean {close!r}?"
@@ -467,7 +469,7 @@ def _noted(rows: SourceSample, seconds: float) -> list[str]:
     return notes
 
 
-def checked(X: Any, estimator: str) -> Any:
+def checked(X: TableLike, estimator: str) -> Any:
     """Return a table in memory: a frame, or an array of numbers, text or objects, (n, columns).
 
     Messages mention the name of the estimator.
@@ -526,7 +528,7 @@ def other_rows(
     return table, others
 
 
-def names_of(X: Any) -> Array | None:
+def names_of(X: TableLike) -> Array | None:
     """Return the names of a frame's columns if they are all text."""
     if is_frame(X) and _is_unknown_frame(X):
         return names_in(X)

@@ -18,6 +18,7 @@ from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import WarmUp
 from fastmlp._training.sources import is_table_source
 from fastmlp._validation import check
+from fastmlp._validation.arrays import TableLike
 from fastmlp.tabular.fit import reading
 from fastmlp.tabular.fit.reading import used_rows
 from fastmlp.tabular.fit.training import calibrated
@@ -146,7 +147,7 @@ def _latest(fitted: FittedTable) -> list[LatestRows]:
 
 
 def _pieces(
-    fitted: FittedTable, X: Any, y: Any, sample_weight: ArrayLike | None
+    fitted: FittedTable, X: TableLike, y: ArrayLike | str | None, sample_weight: ArrayLike | None
 ) -> Iterator[Piece]:
     """Yield pieces of the rows with a weight above 0."""
     for table, target, of_rows in _blocks(fitted, X, y, sample_weight):

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastmlp._engine.coalitions import Coalitions
 from fastmlp._engine.explainable import Explained
+from fastmlp._validation.arrays import TableLike
 from fastmlp.tabular.recipe.blend import Blend, blended
 from fastmlp.tabular.recipe.members import Members
 from fastmlp.tabular.table.columns import Array, Columns, Table, columns_of, in_one_array
@@ -36,7 +37,7 @@ def of_table(
     end = len(columns.numbers)
     used = np.array([place for place, _ in columns.numbers + columns.categories], np.int64)
 
-    def read(X: Any) -> Array:
+    def read(X: TableLike) -> Array:
         table = columns.read(checked(X))
         return np.concatenate([table.numbers[:, :end], table.codes], axis=1)
 

@@ -6,6 +6,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastmlp._validation.arrays import REFUSED_KINDS, short
 from fastmlp.tabular.table.columns import Array
@@ -32,7 +33,7 @@ def paired(time: Any, event: Any) -> Array:
     return structured(times, events)
 
 
-def survival_of(y: Any) -> Array:
+def survival_of(y: ArrayLike) -> Array:
     """Return times and whether they are those of events, (n, 2); raise ValueError if y is wrong.
 
     Numbers without events are times of events.

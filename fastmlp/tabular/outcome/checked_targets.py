@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
@@ -17,7 +16,7 @@ from fastmlp.tabular.table.columns import Array
 LARGEST = 1e100  # largest magnitude of targets, so that sums of squares are finite
 
 
-def finite_numbers(y: Any) -> Array:
+def finite_numbers(y: ArrayLike) -> Array:
     """Return numbers as float64, (n, outputs); raise ValueError for anything else.
 
     Some may be NaN, which means missing, but not all.
@@ -43,7 +42,7 @@ def finite_numbers(y: Any) -> Array:
     return np.asarray(checked.reshape(len(checked), -1))
 
 
-def numbers_of(loss: str, y: Any) -> Array:
+def numbers_of(loss: str, y: ArrayLike) -> Array:
     """Return targets of a loss, (n, outputs), whose squares have finite sums."""
     numbers = finite_numbers(y)
     KINDS[LOSSES[loss].loss.target_kind].check(numbers, "y", f"loss={loss!r}")
@@ -58,7 +57,7 @@ def numbers_of(loss: str, y: Any) -> Array:
     return numbers
 
 
-def labels_of(y: Any) -> Array:
+def labels_of(y: ArrayLike) -> Array:
     """Return labels, (n,), or a matrix of 0 and 1, (n, labels)."""
     y = plain_labels(y)
     labels = np.asarray(y)

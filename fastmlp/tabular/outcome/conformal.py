@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastmlp._core.intervals import INNER_FRACTION
 from fastmlp.tabular.table.columns import Array
@@ -152,7 +153,7 @@ def _local(
     return np.asarray(np.interp(prediction, places, sizes))
 
 
-def levels_of(values: Any) -> list[float]:
+def levels_of(values: ArrayLike) -> list[float]:
     """Return a list of quantile levels; raise an error if one is not between 0 and 1."""
     if not np.iterable(values):
         raise ValueError(
@@ -161,7 +162,7 @@ def levels_of(values: Any) -> list[float]:
     return [INNER_FRACTION.check("levels", value, 0.9) for value in values]
 
 
-def levels_for(target: Any, values: Any) -> list[float]:
+def levels_for(target: Any, values: ArrayLike) -> list[float]:
     """Return checked levels of quantiles beside the means that a fit of numbers predicts."""
     checked = levels_of(values)
     if checked and target.kind == "classes":

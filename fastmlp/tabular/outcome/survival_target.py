@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastmlp._network.losses import BinaryCrossEntropy
 from fastmlp.tabular.outcome import survival_scores as of_curves, temperature
@@ -88,7 +89,7 @@ class SurvivalTarget(MultiLabelTarget):
         return cls(y, edges, BinaryCrossEntropy())
 
     @classmethod
-    def of_fit(cls, parameters: Mapping[str, Any], y: Any) -> Self:
+    def of_fit(cls, parameters: Mapping[str, Any], y: ArrayLike) -> Self:
         """Return the target that the user passes to a fit, checked."""
         checked = survival_of(y)
         times, events = checked[:, 0], checked[:, 1] > 0
@@ -103,7 +104,7 @@ class SurvivalTarget(MultiLabelTarget):
     def warn_of(parameters: Mapping[str, Any]) -> None:
         """Warn of unexpected effects of parameters, of which there are none."""
 
-    def read(self, y: Any) -> Self:
+    def read(self, y: ArrayLike) -> Self:
         """Return the target of other rows that the user passes, checked."""
         return self.with_rows(survival_of(y))
 
@@ -142,7 +143,7 @@ class SurvivalTarget(MultiLabelTarget):
         """Whether rows had the event, which folds spread evenly."""
         return np.asarray(self.y[:, 1], int)
 
-    def labels(self, rows: Any = slice(None)) -> Array:
+    def labels(self, rows: RowIndex | slice = slice(None)) -> Array:
         """Return 0 or 1 for each interval, (n, intervals), NaN where nothing is known."""
         signs = self._signs[rows]
         return np.where(signs == 0, np.nan, signs > 0)
@@ -207,7 +208,7 @@ class SurvivalTarget(MultiLabelTarget):
         at_risk, events = (w @ each - w[:, np.newaxis] * each for each in (known, happened))
         return "the curve of the other rows", (events + 0.5) / (at_risk + 1)
 
-    def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
+    def costs(self, prediction: Array, rows: RowIndex | slice = slice(None)) -> Array:
         """Return the negative log-likelihood of rows, (..., n), summed over their intervals."""
         signs = self._signs[rows]
         right = np.maximum(signs * prediction + (signs < 1), SMALLEST)  # 1 where nothing is known

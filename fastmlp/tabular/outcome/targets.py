@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastmlp._core.intervals import check_levels
 from fastmlp._core.user_warnings import warn
@@ -118,7 +119,7 @@ class NumericTarget:
         return cls(y, name, loss, _unit_of(y, LOSSES[name], loss, weights))
 
     @classmethod
-    def of_fit(cls, parameters: Mapping[str, Any], y: Any) -> Self:
+    def of_fit(cls, parameters: Mapping[str, Any], y: ArrayLike) -> Self:
         """Return the target that the user passes to a fit, checked."""
         from fastmlp.tabular.outcome.checked_targets import numbers_of  # needs scikit-learn
 
@@ -138,7 +139,7 @@ class NumericTarget:
     def warn_of(parameters: Mapping[str, Any]) -> None:
         """Warn of unexpected effects of parameters, of which a regression has none."""
 
-    def read(self, y: Any) -> Self:
+    def read(self, y: ArrayLike) -> Self:
         """Return the target of other rows that the user passes, checked."""
         from fastmlp.tabular.outcome.checked_targets import numbers_of  # needs scikit-learn
 
@@ -282,7 +283,7 @@ class NumericTarget:
         heads = [mean] + variances * self.loss.predicts_variance
         return "the mean", np.concatenate(heads)
 
-    def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
+    def costs(self, prediction: Array, rows: RowIndex | slice = slice(None)) -> Array:
         """Return the costs of rows, (..., n), in units of the deviation of y.
 
         Those of several targets are means over the targets that are there; `cost_weights` are
@@ -514,7 +515,7 @@ class ClassTarget:
         return cls(y, classes, losses.CrossEntropy(label_smoothing=smoothing), class_weights)
 
     @staticmethod
-    def of_fit(parameters: Mapping[str, Any], y: Any) -> ClassTarget:
+    def of_fit(parameters: Mapping[str, Any], y: ArrayLike) -> ClassTarget:
         """Return the target that the user passes to a fit, checked: classes, or several labels."""
         from fastmlp.tabular.outcome.checked_targets import labels_of  # needs scikit-learn
 
@@ -538,7 +539,7 @@ class ClassTarget:
                 "rows as they are, or prior='weighted' if these are meant"
             )
 
-    def labels_of(self, y: Any) -> Array:
+    def labels_of(self, y: ArrayLike) -> Array:
         """Return checked labels of other rows, which need not be classes of the fit."""
         from fastmlp.tabular.outcome.checked_targets import labels_of  # needs scikit-learn
 
@@ -551,7 +552,7 @@ class ClassTarget:
             )
         return labels
 
-    def read(self, y: Any) -> Self:
+    def read(self, y: ArrayLike) -> Self:
         """Return the target of other rows that the user passes, checked."""
         labels, classes = self.labels_of(y), self.classes
         if labels.dtype.kind in "mM" and classes.dtype.kind == labels.dtype.kind:
@@ -695,7 +696,7 @@ class ClassTarget:
         counts = np.bincount(self.y, weights, self.outputs)
         return "the class shares", counts / counts.sum()
 
-    def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
+    def costs(self, prediction: Array, rows: RowIndex | slice = slice(None)) -> Array:
         """Return the log loss of rows, (..., n)."""
         labels = np.broadcast_to(self.y[rows], prediction.shape[:-1])
         right = np.take_along_axis(prediction, labels[..., np.newaxis], axis=-1)[..., 0]
@@ -737,7 +738,7 @@ class MultiLabelTarget(ClassTarget):
         classes = np.arange(y.shape[1])
         return cls(y, classes, losses.BinaryCrossEntropy(), smoothing=smoothing)
 
-    def read(self, y: Any) -> Self:
+    def read(self, y: ArrayLike) -> Self:
         """Return the target of other rows that the user passes, checked."""
         return self.with_rows(self.labels_of(y))
 
@@ -769,7 +770,7 @@ class MultiLabelTarget(ClassTarget):
         """Return the name and the values of the best prediction that is the same for all rows."""
         return "the shares of the labels", np.average(self.y, axis=0, weights=weights)
 
-    def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
+    def costs(self, prediction: Array, rows: RowIndex | slice = slice(None)) -> Array:
         """Return the log loss of rows, (..., n), averaged over labels."""
         right = np.where(self.y[rows] > 0, prediction, 1 - prediction)
         return np.asarray(-np.log(np.maximum(right, SMALLEST)).mean(axis=-1))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.user_warnings import warn
+from fastmlp._validation.arrays import TableLike
 from fastmlp.tabular.table.columns import FEWEST_TEXTS, MISSING, MOST_DISTINCT, Columns, Table
 from fastmlp.tabular.table.encoding import SHARED
 from fastmlp.tabular.table.forms import is_number
@@ -22,7 +23,7 @@ MOST_RARE = 0.5  # largest share of rows whose values of a category have no inpu
 FEWEST_DATES = 20  # fewest different numbers like 20261231, all of them dates, that are noted
 
 
-def check_order(X: Any, **others: Any) -> None:
+def check_order(X: TableLike, **others: Any) -> None:
     """Warn if the index of y, weights or groups is a permutation of X's: rows match by position."""
     index = _index(X)
     for name, other in others.items():
