@@ -204,14 +204,20 @@ def _whole(weights: Array) -> Array:
     return from_bfloat16(weights) if weights.dtype == np.uint16 else weights
 
 
+def _affine(
+    z: Array, stored: dict[str, Any], name: str, weights: Array, biases: Array, unit: Any = 1.0
+) -> Array:
+    del name
+    return np.asarray(stored["product"](z, _whole(weights)) * unit + biases)
+
+
 # The value of each layer except the link, from the current and the stored values, the layer's name
 # and its arrays. Weights of int8 are multiples of their column's ``unit``, and "scaling" gives such
-# networks inputs of equal scale.
+# networks inputs of equal scale. Most inputs of "entries" are 0.
 VALUES: dict[str, Any] = {
     "scaling": lambda z, stored, name, mean, factor: (z - mean) * factor,
-    "affine": lambda z, stored, name, weights, biases, unit=1.0: (
-        stored["product"](z, _whole(weights)) * unit + biases
-    ),
+    "affine": _affine,
+    "entries": _affine,
     "linear": lambda z, stored, name, linear_weights, linear_unit=1.0: (
         z + stored["product"](stored["inputs"], _whole(linear_weights)) * linear_unit
     ),

@@ -242,15 +242,18 @@ class Body:
         self.stored: dict[str, str] = {}  # name of a stored value -> its buffer
         self.at, self.width = "x", 0  # the buffer of the current values, and their number
         self.last = 0  # number of the last layer
+        self.places = 0  # room for the places of inputs that are not 0
 
     @property
     def stack_bytes(self) -> int:
         """Bytes of all buffers."""
-        return sum(self.buffers.values()) * self.source.dtype.itemsize
+        reals = sum(self.buffers.values()) * self.source.dtype.itemsize
+        return reals + self.places * np.dtype(np.int32).itemsize
 
     def text(self) -> str:
         """Return declarations of buffers and all calls, as the lines of a function body."""
         buffers = [f"real {name}[{size}];" for name, size in self.buffers.items()]
+        buffers += [f"int at[{self.places}];"] if self.places else []
         return indent("".join(f"{line}\n" for line in [*buffers, *self.calls]), "    ")
 
     def network(self, layers: list[Layer], inputs: int) -> None:
@@ -313,7 +316,11 @@ class Body:
         plain = text.HALVES_AFFINE if is_half else text.AFFINE
         self.source.functions["affine"] = text.QUANTIZED_AFFINE if units else plain
         arguments = ", ".join([source, addresses[name], *units, biases, target, str(n), str(m)])
-        self.calls.append(f"affine({arguments});")
+        if layer.kind == "entries":
+            self.source.functions["entries"], self.places = text.ENTRIES, n
+            self.calls.append(f"entries({arguments}, at);")
+        else:
+            self.calls.append(f"affine({arguments});")
         return addresses[name], n, m
 
     def scale(self, layer: Layer) -> None:
@@ -343,6 +350,7 @@ class Body:
 WRITERS: dict[str, Any] = {
     "scaling": Body.scale,
     "affine": Body.product,
+    "entries": Body.product,
     "linear": Body.product,
     "layer_norm": lambda body, layer: body.normalize(layer),
     "keep": lambda body, layer: body.stored.update({layer.name: body.at}),

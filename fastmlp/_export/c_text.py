@@ -74,6 +74,7 @@ PLAIN = dict.fromkeys(("note", "parameter", "argument", "unit", "unit1", "unit2"
 AFFINE = C["affine"].format(**PLAIN, block=BLOCK, kind="real", value="(real)", four=1)
 HALVES = {"kind": "unsigned short", "value": "from_upper", "four": 1}
 HALVES_AFFINE = f"{C['from_upper']}\n{C['affine'].format(**PLAIN, **HALVES, block=BLOCK)}"
+ENTRIES = C["entries"].format(kind="real", value="(real)")
 # x86 has slow conversions of single bytes: it takes one sum at a time.
 QUANTIZED_AFFINE = C["affine"].format(
     **{f"unit{k or ''}": f"unit[j{f' + {k}' if k else ''}] * " for k in range(4)},

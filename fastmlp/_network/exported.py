@@ -21,8 +21,9 @@ from fastmlp._network.spec import Spec
 class Layer(NamedTuple):
     """One step of a network."""
 
-    # An operator that exporters know, "activation", "link", or "keep", which stores the current
-    # values: of the block that a skip adds, or the inputs that a linear path multiplies.
+    # An operator that exporters know; "entries", an affine layer of inputs that are mostly 0;
+    # "activation"; "link"; or "keep", which stores the current values: of the block that a skip
+    # adds, or the inputs that a linear path multiplies.
     kind: str
     name: str = ""  # the activation, the link or the stored values have it
     arrays: Mapping[str, Array] = MappingProxyType({})  # tensors by kind; exporters add others

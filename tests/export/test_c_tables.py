@@ -15,7 +15,9 @@ from sklearn.exceptions import NotFittedError
 from test_tables import LEVELS, RELATIVE, Library, assert_same, fitted, rows, written_as
 
 import fastmlp
+from fastmlp._network.exported import Layer
 from fastmlp.sklearn.fitted import fitted_of
+from fastmlp.tabular.export import c_source
 
 pytestmark = exports.needs_gcc
 UNKNOWN = -2
@@ -37,6 +39,40 @@ def test_other_weights(case, weights, relative, tmp_path):
         assert np.mean(labels != model.predict(X)) == library.files.labels_changed < 0.02
     else:
         assert_same(found, labels, model, X, relative)
+
+
+@pytest.mark.parametrize(("weights", "relative"), [(None, RELATIVE), ("bfloat16", 0.05)])
+def test_bins_of_numbers_that_repeat(weights, relative, tmp_path):
+    """Bins are as narrow as the numbers are alike, and a row may be at an edge, or have a gap."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.integers(0, 3, 400), rng.normal(size=400).round(1), rng.random(400)])
+    X[rng.random(X.shape) < 0.1] = np.nan
+    y = np.nan_to_num(X).sum(axis=1)
+    model = fastmlp.TabMLPRegressor(preset="fast", random_state=0, epochs=2, members=2).fit(X, y)
+    assert any(group.encoding.bins.any() for group in fitted_of(model).blend.groups)
+    library = Library(model, tmp_path, weights=weights, X=X)
+    rows = np.concatenate([X, np.full((1, 3), np.nan), np.full((1, 3), 1e300)])
+    found = library.predict(*library.read(rows))[:, 0]
+    np.testing.assert_allclose(found, model.predict(rows), rtol=0, atol=relative * y.std())
+
+
+@pytest.mark.parametrize("width", [1, 3, 40])
+def test_sums_of_weights_take_the_steps_of_bins(width):
+    rng = np.random.default_rng(0)
+    weights, biases = rng.normal(size=(10, width)), rng.normal(size=width)
+    places = [[1, 1, 0.25, -1], [-1, -1, -1, -1], [1, 1, 1, 1], [0, 0, 0, 0]]
+    x = np.column_stack(
+        [rng.normal(size=(4, 2)), places, rng.normal(size=(4, 1)), np.eye(4)[:, :3]]
+    )
+    columns = [slice(2, 6), slice(6, 6), slice(7, 10)]
+    x[:, 7:] = [[1, 0.5, -1], [-1, -1, -1], [0, 0, 0], [1, 1, -0.5]]
+    layer = Layer("affine", arrays={"weights": weights, "biases": biases})
+    (first,) = c_source.summed([layer], columns)
+    found = c_source.steps(x, columns)
+    np.testing.assert_allclose(
+        found @ first.arrays["weights"] + first.arrays["biases"], x @ weights + biases, atol=1e-14
+    )
+    assert np.count_nonzero(found[:, 2:6], axis=1).tolist() == [2, 0, 1, 1]
 
 
 def test_infinities_are_as_the_largest_number(tmp_path):

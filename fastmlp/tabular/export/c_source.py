@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -25,7 +26,7 @@ from fastmlp.tabular.outcome.temperature import SMALLEST
 from fastmlp.tabular.recipe.blend import blended
 from fastmlp.tabular.recipe.members import Members
 from fastmlp.tabular.table.columns import MISSING, Column, Table
-from fastmlp.tabular.table.encoding import NARROWEST, SHARED
+from fastmlp.tabular.table.encoding import NARROWEST, SHARED, Encoding
 from fastmlp.tabular.table.rows import DERIVED
 
 MEANINGS = {
@@ -124,8 +125,10 @@ class TableSource(Source):
         is_divided = kind == "largest" and model.groups[0].scale is not None
         decode = C[f"decode_{'divided' if is_divided else part}"]
         derive = [C["derive"]] if model.columns.derived else []
+        is_stepped = layers[0][0][0].kind == "entries"
+        binned = C["steps" if is_stepped else "places"]
         for piece in (*derive, C["encode"], decode):
-            self.code.append(text.with_real(piece.format(**fields), dtype))
+            self.code.append(text.with_real(piece.format(binned=binned, **fields), dtype))
         bodies = [
             self._recipe(group, nets, title)
             for group, nets, title in zip(model.groups, layers, recipes, strict=True)
@@ -338,7 +341,12 @@ def write(
     predictions = []  # NumPy computes the layers as they are written
     for group, networks in zip(blend.groups, model.networks, strict=True):
         inputs = [np.asarray(group.encoding.rows(rows, k)) for k in range(len(networks.nets))]
-        pairs = [*zip(networks.nets, inputs, strict=True)]
+        nets = networks.nets
+        if kind not in c.NARROW:  # sums of rounded weights would lose more
+            columns = bin_columns(group.encoding)
+            nets = tuple(summed(layers, columns) for layers in nets)
+            inputs = [steps(x, columns) for x in inputs]
+        pairs = [*zip(nets, inputs, strict=True)]
         written.append([layers_of(layers, kind, x) for layers, x in pairs])
         pairs = [*zip(written[-1], inputs, strict=True)]
         z = np.stack([c.outputs(networks.spec, layers, x, dtype) for layers, x in pairs])
@@ -347,6 +355,40 @@ def write(
     finish = partial(fitted.calibration.exported, levels=levels)
     in_c = finish(blended(blend.weights.tolist(), predictions))
     return c.finish(made, source, rows, in_c, finish(blend.predict(rows)), made.unit)
+
+
+def bin_columns(encoding: Encoding) -> list[slice]:
+    """Return the inputs that are the bins of each number."""
+    ends = encoding.layout.bins + np.cumsum([0, *encoding.bins])
+    return [slice(*pair) for pair in itertools.pairwise(ends.tolist())]
+
+
+def summed(layers: list[Layer], columns: Sequence[slice]) -> list[Layer]:
+    """Return layers of which the first has the weights for `steps`, in float64.
+
+    A bin that lies below the number adds its weights, one above it subtracts them. So the bias has
+    what all of them subtract, and a bin twice the sum of the weights up to its own.
+    """
+    first, *others = layers
+    weights = first.arrays["weights"].astype(DOUBLE)
+    biases = first.arrays["biases"].astype(DOUBLE)
+    for bins in columns:
+        biases -= weights[bins].sum(axis=0)
+        weights[bins] = 2 * weights[bins].cumsum(axis=0)
+    arrays = {"weights": weights, "biases": biases}
+    return [first._replace(kind="entries", arrays=arrays), *others]
+
+
+def steps(inputs: Array, columns: Sequence[slice]) -> Array:
+    """Return inputs with the steps from the share below a number of each bin to that of the next.
+
+    All but a few are 0, where the places in the bins are mostly -1 or 1.
+    """
+    result = inputs.astype(DOUBLE)
+    for bins in columns:
+        shares = (result[:, bins] + 1) / 2
+        result[:, bins] = -np.diff(shares, axis=1, append=0)
+    return result
 
 
 def _made_up(model: ExportedTable) -> Table:
