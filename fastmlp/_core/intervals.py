@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Real
@@ -131,16 +131,37 @@ class Options:
             check(name, getattr(self, name), *arguments)
 
 
+def few_are_finite(array: NDArray[Any]) -> bool:
+    """Return whether an array is finite; of one with many elements, False."""
+    return array.size <= FEW_ELEMENTS and 0 not in np.isfinite(array).tobytes()
+
+
+# What searches ask first.
+_is_finite: Callable[[NDArray[Any]], bool] = few_are_finite
+
+
+def search_first_by(is_finite: Callable[[NDArray[Any]], bool]) -> None:
+    """Have searches ask another function first: the compiled engine has a faster one.
+
+    The function returns True only for an array of finite numbers, and False if it does not know.
+    """
+    global _is_finite
+    _is_finite = is_finite
+
+
 def first_non_finite(array: NDArray[Any]) -> tuple[int, ...] | None:
     """Return the index of the first NaN or infinity found, or None; searches in blocks of rows."""
-    if array.size <= FEW_ELEMENTS and 0 not in np.isfinite(array).tobytes():
+    if array.size <= FINITE_BLOCK and _is_finite(array):
         return None
     if array.ndim == 2 and abs(array.strides[0]) < abs(array.strides[1]):
         index = first_non_finite(array.T)  # search in memory order
         return index and index[::-1]
     rows = max(1, FINITE_BLOCK // max(1, math.prod(array.shape[1:])))
     for start in range(0, array.shape[0], rows):
-        finite = np.isfinite(array[start : start + rows])
+        block = array[start : start + rows]
+        if _is_finite(block):
+            continue
+        finite = np.isfinite(block)
         if 0 in finite.tobytes():  # twice as fast as finite.all() for one row, equal for many
             row, *rest = np.unravel_index(int(np.argmin(finite)), finite.shape)
             return (start + int(row), *map(int, rest))

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastmlp._core.intervals import search_first_by
+
 try:
     # By their whole names, so that an error has the name of the module.
     import fastmlp._engine.cpu as cpu
@@ -34,6 +36,9 @@ except ImportError as error:
         "or use fastmlp.reference.MLP, which is plain NumPy",
         name=error.name,
     ) from error
+
+# Arrays of users are searched for NaN by the kernels from now on.
+search_first_by(native.all_finite)
 
 __all__ = ["DTYPES", "LEVELS", "Engine", "available_levels", "built_levels", "level"]
 

@@ -57,7 +57,7 @@ class Plan:
     def again(self) -> Plan:
         """Return a plan with the same options for another fit."""
         fresh = Plan.__new__(Plan)
-        vars(fresh).update(vars(self))
+        fresh.__dict__ = vars(self).copy()
         return fresh
 
     def follow(self, leader: Plan) -> None:

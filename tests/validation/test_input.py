@@ -12,7 +12,8 @@ from at_once import busy, repeating
 from trials import peak_of
 
 import fastmlp
-from fastmlp._core.intervals import first_non_finite
+from fastmlp._core.intervals import few_are_finite, first_non_finite, search_first_by
+from fastmlp._engine import native
 from fastmlp._models.network import network_of
 from fastmlp._network import spec
 from fastmlp._validation import check
@@ -140,7 +141,32 @@ def test_finiteness_needs_little_memory(order):
         check.inputs(x, expected)
 
 
-def test_finiteness_of_extreme_values():
+@pytest.fixture(params=[few_are_finite, native.all_finite])
+def is_finite(request):
+    """Searches ask this function first: without the compiled engine, and with it."""
+    search_first_by(request.param)
+    yield request.param
+    search_first_by(native.all_finite)
+
+
+def test_what_is_asked_first_says_only_that_an_array_is_finite(is_finite):
+    for dtype, n in itertools.product(["f4", "f8"], range(1, 70)):
+        array = np.full(n, np.finfo(dtype).max, dtype)
+        assert is_finite(array)
+        for place, value in itertools.product({0, n // 2, n - 1}, [NAN, INF, -INF]):
+            wrong = array.copy()
+            wrong[place] = value
+            assert not is_finite(wrong)
+            assert first_non_finite(wrong) == (place,)
+    for name in (*UNCOPIED, "misaligned", "byte-swapped", "longdouble"):
+        wrong = X.copy()
+        wrong[N - 1, 0] = NAN
+        assert not is_finite(FORMS[name](wrong)), name
+        assert first_non_finite(FORMS[name](wrong)) == (N - 1, 0), name
+        assert first_non_finite(FORMS[name](X)) is None, name
+
+
+def test_finiteness_of_extreme_values(is_finite):
     largest = np.full((100, 4), np.finfo(np.float32).max)
     assert first_non_finite(largest) is None  # although their sum is infinite
     for shape in [(7,), (7, 5), (70000,), (300, 400)]:

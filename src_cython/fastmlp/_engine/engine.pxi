@@ -49,8 +49,9 @@ cdef double mean_weight(weight_sum) except? -1:
 
 cdef object moved_inputs(x, plan):
     """Return the columns of few sparse rows if steps leave the weights of other inputs alone, or None."""
-    rests = plan.optimizer.n_slots == 0 and not (plan.l1 or plan.l2 or plan.share)
-    if type(x) is not SparseRows or not rests or 16 * x.nnz > x.shape[1]:
+    if type(x) is not SparseRows or 16 * x.nnz > x.shape[1]:
+        return None
+    if plan.optimizer.n_slots > 0 or plan.l1 or plan.l2 or plan.share:
         return None
     return np.unique(x.indices)
 

@@ -26,7 +26,7 @@ from math import gcd
 import numpy as np
 
 from fastmlp._engine import cpu
-from fastmlp._engine.cpu_levels import kernel_module
+from fastmlp._engine.cpu_levels import DTYPES, kernel_module, level as level_in_use
 from fastmlp._network.sparse import SparseRows
 
 # Numbers of jobs.pxd that Python code has, too.
@@ -94,6 +94,20 @@ def peak(str dtype, str level):
             operations = k.peak(200000)
         best = max(best, operations / (time.perf_counter() - began))
     return best / 1e9
+
+
+cdef const fm_kernels* searching[2]  # the kernels of each of DTYPES, or NULL before the first search
+
+
+def all_finite(cnp.ndarray x not None):
+    """Return whether an array is finite; of an array that kernels cannot read as it lies, False."""
+    cdef int k = cnp.PyArray_TYPE(x) - cnp.NPY_FLOAT
+    if (k < 0 or k > 1 or not cnp.PyArray_ISBEHAVED_RO(x)
+            or not (cnp.PyArray_IS_C_CONTIGUOUS(x) or cnp.PyArray_IS_F_CONTIGUOUS(x))):
+        return False
+    if searching[k] == NULL:
+        searching[k] = load(level_in_use(), DTYPES[k])
+    return bool(searching[k].finite(cnp.PyArray_DATA(x), cnp.PyArray_SIZE(x)))
 
 
 def check_shuffle(int64_t n):
