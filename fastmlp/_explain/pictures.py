@@ -13,6 +13,7 @@ from fastmlp._core import charts
 from fastmlp._core.optional import axes
 from fastmlp._core.printable import printable
 from fastmlp._explain.explained import Array
+from fastmlp._validation.arrays import is_missing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +26,8 @@ LONGEST = 24  # characters shown of a value
 
 def shown(value: Any) -> str:
     """Return a cell of a table as people read it."""
+    if is_missing(value):
+        return "missing"
     if isinstance(value, float | np.floating):
         return f"{value:.4g}"
     text = printable(str(value)).removesuffix(" 00:00:00")
@@ -105,6 +108,8 @@ def scatter(name: str, cells: Array, values: Array, unit: str, ax: Axes | None) 
 
 def as_numbers(cells: Array) -> Array | None:
     """Return the numbers or dates of a column, None if it has other values."""
+    if cells.dtype == object:
+        cells = np.array([None if is_missing(cell) else cell for cell in cells], object)
     for dtype in (np.float64, "M8[us]"):
         with contextlib.suppress(TypeError, ValueError):
             return np.asarray(cells, dtype)

@@ -9,7 +9,6 @@ always add up to the prediction minus the mean prediction of the background.
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,8 @@ Array: TypeAlias = NDArray[Any]
 CELLS = 1 << 21  # numbers in the largest array of a block
 FEWEST_CHECKS = 25  # second permutations from which errors are estimated, at least
 CHECKED = 0.25  # share of the background that each round after the first permutes again
+RARE = 7  # checks that do not count in the errors
+GROWTH = 8  # later errors are looked at after one more round for so many before
 
 
 # From rows (n, players), the places of b rows of the background, and masks (b or 1, coalitions,
@@ -155,30 +156,62 @@ def _sampled(game: Game, tolerance: Array, until: float, seed: int) -> tuple[Arr
     spread, errors = np.zeros((2, n, players, outputs))
     count = np.zeros(size, int)  # orders of each row of the background
     todo = np.arange(n)
-    for number in itertools.count():
-        rng = np.random.default_rng([seed, number])
-        part = rng.permutation(size)[: max(FEWEST_CHECKS, int(CHECKED * size)) if number else size]
-        orders = rng.permuted(np.tile(np.arange(players), (len(part), 1)), axis=1)
-        count[part] += 1
-        chains = max(1, CELLS // (2 * len(todo) * (players + 1) * outputs))
-        for first in range(0, len(part), chains):
-            b = part[first : first + chains]
-            gains = contributions(game.rows(todo), b, orders[first : first + chains])
-            at = todo[:, np.newaxis], b
-            away = gains - of_games[at]
-            of_games[at] += away / count[b][:, np.newaxis, np.newaxis]
-            spread[todo] += (away * (gains - of_games[at])).sum(axis=1)
+    for numbers in _rounds(size, one_by_one=math.isfinite(until)):
+        drawn = [_orders(seed, number, size, players) for number in numbers]
+        most = max(1, CELLS // (2 * (players + 1) * max(len(todo) * outputs, players)))
+        for parts in _together(drawn, most):
+            gains = contributions(game.rows(todo), *map(np.concatenate, zip(*parts, strict=True)))
+            ends = np.cumsum([len(b) for b, _ in parts])
+            for (b, _), gain in zip(parts, np.split(gains, ends[:-1], axis=1), strict=True):
+                at = todo[:, np.newaxis], b
+                count[b] += 1
+                away = gain - of_games[at]
+                of_games[at] += away / count[b][:, np.newaxis, np.newaxis]
+                spread[todo] += (away * (gain - of_games[at])).sum(axis=1)
         checks, is_over = count.sum() - size, time.monotonic() > until
-        if checks == 0 or (checks < FEWEST_CHECKS and not is_over):
+        if checks < FEWEST_CHECKS and not is_over:
             continue
         # The variance of one order, pooled, and wider, as that of Student's t: few checks may have
         # missed what is rare. The mean over the background has each row's share.
-        variance = np.maximum(spread[todo], 0) / max(checks - 2, 1) * (1 / count).sum() / size**2
-        errors[todo] = np.sqrt(variance)
+        variance = np.maximum(spread[todo], 0) / max(checks - RARE, 1)
+        errors[todo] = np.sqrt(variance * (1 / count).sum() / size**2)
         todo = todo[(errors[todo] > tolerance).any(axis=(1, 2))]
         if not len(todo) or is_over:
-            return of_games.mean(axis=1), errors
-    raise AssertionError  # the loop has no end
+            break
+    return of_games.mean(axis=1), errors
+
+
+def _rounds(size: int, one_by_one: bool) -> Iterator[range]:
+    """Yield the numbers of the rounds before each look at the errors; round 0 has all rows."""
+    begin, end = 0, 2 if one_by_one else 1 + math.ceil(FEWEST_CHECKS / _checked(size))
+    while True:
+        yield range(begin, end)
+        begin, end = end, end + (1 if one_by_one else max(1, end // GROWTH))
+
+
+def _checked(size: int) -> int:
+    """Return how many rows of a background have a second order in a round."""
+    return min(size, max(FEWEST_CHECKS, int(CHECKED * size)))
+
+
+def _orders(seed: int, number: int, size: int, players: int) -> tuple[Array, Array]:
+    """Return rows of the background, (s,), and an order of the players for each, (s, players)."""
+    rng = np.random.default_rng([seed, number])
+    b = rng.permutation(size)[: _checked(size) if number else size]
+    return b, rng.permuted(np.tile(np.arange(players), (len(b), 1)), axis=1)
+
+
+def _together(rounds: list[tuple[Array, Array]], most: int) -> Iterator[list[tuple[Array, Array]]]:
+    """Yield parts of rounds that have at most so many orders together."""
+    parts, left = [], most
+    for b, orders in rounds:
+        for first in range(0, len(b), most):
+            part = b[first : first + most], orders[first : first + most]
+            if parts and len(part[0]) > left:
+                yield parts
+                parts, left = [], most
+            parts, left = [*parts, part], left - len(part[0])
+    yield parts
 
 
 def contributions(game: Game, b: Array, orders: Array) -> Array:

@@ -103,6 +103,41 @@ def test_errors_of_probabilities_are_measured_by_the_class_that_varies_most():
     assert errors[..., 2].max() > 0.02 * deviation[2]
 
 
+@pytest.mark.parametrize("columns", [20, 50])
+def test_values_are_within_three_of_their_errors(columns):
+    """Those of 99 %, beside means of 20 explanations with other orders."""
+    away, background = [], rows(100, columns, 1)
+    for seed in range(4):
+        net, X = network([columns, 16, 1], seed, activation="tanh"), rows(8, columns, 2 + seed)
+        values, errors = zip(
+            *(
+                (found.values, found.standard_errors)
+                for found in (
+                    net.explain(X, background, tolerance=1.0, random_state=order)
+                    for order in range(20)
+                )
+            ),
+            strict=True,
+        )
+        away.append(np.abs(values - np.mean(values, axis=0)) / errors)
+    assert np.mean(np.array(away) <= 3 * np.sqrt(19 / 20)) > 0.99
+
+
+def test_few_rows_of_a_background_have_many_orders_at_once(monkeypatch):
+    calls, plain = [], shapley.contributions
+
+    def counted(game, b, orders):
+        calls.append(len(b))
+        return plain(game, b, orders)
+
+    monkeypatch.setattr(shapley, "contributions", counted)
+    net, X, background = network([12, 8, 1], activation="tanh"), rows(2, 12), rows(1, 12, 1)
+    found = net.explain(X, background, tolerance=0.001)
+    assert calls[0] == 26
+    assert len(calls) < 60 < sum(calls)
+    assert found.standard_errors.max() <= 0.001 * net.predict(np.concatenate([X, background])).std()
+
+
 @pytest.mark.parametrize("columns", [1, 4, 11, 20])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_values_and_base_add_up_to_the_prediction(loss, columns):

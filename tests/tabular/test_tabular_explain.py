@@ -11,6 +11,8 @@ from sklearn.exceptions import NotFittedError
 from tiny_tables import COLOURS, LABELS, N, X, Y, classifier, frame_of, regressor
 
 import fastmlp
+from fastmlp._engine.coalitions import Coalitions
+from fastmlp._explain import shapley
 from fastmlp._explain.explain import explanation
 from fastmlp.tabular.fitted import explained as of_fitted
 
@@ -147,6 +149,56 @@ def test_missing_values_and_unknown_categories_may_be_in_rows_and_background():
     for X_, background in ((odd, frame), (frame, odd), (odd, odd)):
         found = model.explain(X_[:6], background[6:12])
         np.testing.assert_allclose(found.predictions, model.predict(X_[:6]), atol=1e-12)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_cells_are_shown_as_people_write_them(unit):
+    """Whatever the unit of dates, and the dtype that marks missing values."""
+    whole = pandas.array([1, None, 3] * (N // 3), dtype="Int64")
+    frame = frame_of(day=DATES.astype(f"datetime64[{unit}]"), whole=whole)
+    found = regressor().fit(frame, Y).explain(frame[:40])
+    text = found.in_words(1, most=5)
+    assert "day = 2024-01-12" in text
+    assert "whole = missing" in text
+    picture = pytest.importorskip("matplotlib.figure").Figure().subplots()
+    found.plot_scatter("whole", ax=picture)
+    assert picture.get_xlim()[1] < 4
+
+
+def test_a_background_of_one_row_needs_little_memory(monkeypatch):
+    wide = np.random.default_rng(1).normal(size=(N, 12))
+    model = regressor().fit(wide, wide[:, 0] * wide[:, 1])
+    expected = model.explain(wide, wide[:1], tolerance=1.0)
+    largest, plain = [], Coalitions.shares
+
+    def measured(self, inputs):
+        found = plain(self, inputs)
+        largest.append(found.size)
+        return found
+
+    monkeypatch.setattr(Coalitions, "shares", measured)
+    monkeypatch.setattr(of_fitted, "CELLS", 2_000)
+    found = model.explain(wide, wide[:1], tolerance=1.0)
+    assert max(largest) <= 2_000
+    np.testing.assert_array_equal(found.values, expected.values)
+
+
+def test_masks_of_many_columns_are_bounded(monkeypatch):
+    wide = np.random.default_rng(1).normal(size=(N, 40))
+    model = regressor().fit(wide, wide[:, 0])
+    largest, plain = [], Coalitions.predict
+
+    def measured(self, x, background, masks):
+        largest.append(masks.size)
+        return plain(self, x, background, masks)
+
+    monkeypatch.setattr(Coalitions, "predict", measured)
+    monkeypatch.setattr(shapley, "CELLS", 20_000)
+    model.explain(wide[:1], wide[10:50], tolerance=1.0)
+    assert 0 < max(largest) <= 20_000
+    explained = model._explained()
+    monkeypatch.setattr(of_fitted, "MOST_COLUMNS", 39)
+    assert explained.beside(explained.read(wide[:1])) is None
 
 
 def test_columns_are_found_by_their_names():

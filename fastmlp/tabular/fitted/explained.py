@@ -12,11 +12,12 @@ from fastmlp._engine.explainable import Explained
 from fastmlp._validation.arrays import TableLike
 from fastmlp.tabular.recipe.blend import Blend, blended
 from fastmlp.tabular.recipe.members import Members
-from fastmlp.tabular.table.columns import Array, Columns, Table, columns_of, in_one_array
+from fastmlp.tabular.table.columns import Array, Columns, Table, columns_of
 from fastmlp.tabular.table.frames import is_frame
 
 MOST_SHARES = 1 << 25  # numbers of the shares of a background's columns; of more there are none
-CELLS = 1 << 21  # outputs of networks that are computed at a time
+CELLS = 1 << 21  # outputs of networks, or shares of columns, that are computed at a time
+MOST_COLUMNS = 1_000  # of more columns, the coalitions of one order take much memory
 
 
 def of_table(
@@ -43,12 +44,14 @@ def of_table(
 
     def cells(X: Any) -> tuple[Sequence[str], Array]:
         X = checked(X)
-        if not is_frame(X):
-            return columns.names, np.asarray(in_one_array(X))
+        if not is_frame(X) or hasattr(X, "iloc"):
+            return columns.names, X.to_numpy(object) if is_frame(X) else np.asarray(X)
         values = columns_of(X)[1]
         data = np.empty((len(X), len(columns.names)), object)
         for k in range(data.shape[1]):
-            data[:, k] = values(k)
+            cells = values(k)
+            is_time = cells.dtype.kind in "mM"  # NumPy makes integers of nanoseconds
+            data[:, k] = cells.astype(f"{cells.dtype.kind}8[us]") if is_time else cells
         return columns.names, data
 
     def table_of(rows: Array) -> Table:
@@ -59,7 +62,7 @@ def of_table(
     def beside(background: Array) -> Callable[[Array, Array, Array], Array] | None:
         sources = columns.sources
         width = sum(len(group) * group.spec.shapes[0][1] for group in blend.groups)
-        is_small = 0 < background.size * width <= MOST_SHARES
+        is_small = 0 < background.size * width <= MOST_SHARES and len(used) <= MOST_COLUMNS
         if sources is None or not is_small or any(g.spec.linear_path for g in blend.groups):
             return None
         groups = [_OfGroup(group, sources, table_of(background)) for group in blend.groups]
@@ -101,8 +104,9 @@ class _OfGroup:
 
     def predict(self, table: Table, b: Array, masks: Array) -> Array:
         """Return the joint predictions, (rows x background rows x coalitions, columns)."""
-        outputs = self.group.spec.shapes[-1][1] * len(self.networks)
-        size = max(1, CELLS // (len(b) * masks.shape[1] * outputs))
+        shapes, columns = self.group.spec.shapes, masks.shape[2]
+        of_row = max(len(b) * masks.shape[1] * shapes[-1][1], columns * shapes[0][1])
+        size = max(1, CELLS // (of_row * len(self.networks)))
         blocks = []
         for first in range(0, len(table), size):
             of_rows = self.shares(table.take(slice(first, first + size)))
