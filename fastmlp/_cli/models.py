@@ -87,7 +87,8 @@ def predict(options: argparse.Namespace) -> None:
     argument(
         "--background",
         metavar="FILE",
-        help="a table of rows that stand for the population; by default 100 of DATA",
+        help="a table of rows that stand for the population, by default 100 of DATA; or typical: "
+        "one row of the medians and most frequent values of the fit",
     ),
     argument("--score", action="store_true", help="explain log-odds instead of probabilities"),
     argument("--time-limit", metavar="SECONDS", type=arguments.SECONDS, help="about so long"),
@@ -100,22 +101,25 @@ def predict(options: argparse.Namespace) -> None:
 )
 def explain(options: argparse.Namespace) -> None:
     """Write how much each column adds to the predictions of the rows of a table."""
-    from fastmlp._explain.explain import FEWEST_BACKGROUND, OutputError, drawn_places
+    from fastmlp._explain.explain import FEWEST_BACKGROUND, TYPICAL, OutputError, drawn_places
     from fastmlp.tabular.table.frames import take_rows
 
-    inputs = [options.model, options.data, options.background]
-    arguments.check_readable(options.model, options.data, options.background)
+    is_typical = options.background == TYPICAL
+    inputs = [options.model, options.data, None if is_typical else options.background]
+    arguments.check_readable(*inputs)
     if options.output != arguments.STANDARD:
         check_writable(options.output, inputs=inputs)
     model, X, frame, names = load_with_table(options, others=options.keep)
     kept, n = tables.kept(frame, options.keep), len(X)
-    if options.background is not None:
+    if is_typical:
+        rows = TYPICAL
+    elif options.background is not None:
         of_rows = argparse.Namespace(**vars(options) | {"data": options.background})
         rows = load_with_table(of_rows, others=options.keep)[1]
     elif n < FEWEST_BACKGROUND:
         raise UsageError(
             f"--background is needed: {tables.source(options.data)} has {n} rows, and fewer "
-            f"than {FEWEST_BACKGROUND} do not stand for the population"
+            f"than {FEWEST_BACKGROUND} do not stand for the population: give a table, or typical"
         )
     else:
         rows = take_rows(X, drawn_places(n, 0))

@@ -44,9 +44,10 @@ class Explainable:
         ----------
         X : like that of predict, shape (rows, columns)
             Rows to explain.
-        background : like X, optional
+        background : like X, or "typical", optional
             Rows that stand for the population; by default up to 100 rows drawn from X, which must
-            have at least 30 then.
+            have at least 30 then. With "typical", of tables: one row of the medians and most
+            frequent values of the fit.
         output : None or "score", optional
             With "score", log-odds of probabilities are explained instead of the predictions.
         tolerance : float in (0, 1], default=0.02

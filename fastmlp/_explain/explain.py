@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_EXACT = 10  # columns of which all coalitions are predicted
 BACKGROUND = 100  # rows drawn from X
+TYPICAL = "typical"  # the background of one row that a fit of a table keeps
 FEWEST_BACKGROUND = 30  # rows of X that may stand for the population
 MIXING = 4.0  # time of a mixed row over that of a prediction: wide rows take most
 PASSES = 2  # the second pass over the background gives the errors
@@ -56,9 +57,10 @@ def explain(
         A fitted model, or what its ``predictor()`` or `fastmlp.load_predictor` returns.
     X : like that of predict, shape (rows, columns)
         Rows to explain.
-    background : like X, optional
+    background : like X, or "typical", optional
         Rows that stand for the population, for example 100 rows of the fit. By default up to 100
-        rows drawn from X, which must have at least 30 then.
+        rows drawn from X, which must have at least 30 then. With "typical", of models of tables:
+        one row of the medians and most frequent values of the fit, which their files hold.
     output : None or "score", optional
         With "score", log-odds of probabilities are explained instead of the predictions; those of
         probabilities nearer to 0 or 1 than 1e-7 are limited.
@@ -220,10 +222,14 @@ def drawn_places(n: int, seed: int) -> Array:
 
 def _given(model: Explained, background: TableLike | None) -> Array:
     """Return the user's background as a matrix."""
+    if isinstance(background, str) and background == TYPICAL and model.typical is not None:
+        return model.typical[np.newaxis]
     if isinstance(background, str | bytes):
+        why = "" if model.typical is not None else ", as a network holds no rows of its fit"
+        or_typical = f", or {TYPICAL!r}," if model.typical is not None else ""
         raise TypeError(
-            f"background is {background!r} but rows like those of X are expected: pass for "
-            "example 100 rows of the fit"
+            f"background is {background!r} but rows like those of X{or_typical} are expected{why}: "
+            "pass for example 100 rows of the fit"
         )
     try:
         rows = model.read(background)

@@ -36,6 +36,7 @@ class Explained:
     are_probabilities: bool = False
     outputs: Sequence[Any] = ()  # names of the outputs; empty for numbers from 0
     left_out: Mapping[str, str] = field(default_factory=dict)  # why columns are not used
+    typical: Array | None = None  # (used columns,), if the model holds a typical row of its fit
     # Of a background, the function that predicts rows between these rows and others by the shares
     # of columns, see `shapley.ByShares`; None: by the plain formula alone.
     beside: Callable[[Array], ByShares | None] = lambda background: None

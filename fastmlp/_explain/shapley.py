@@ -203,7 +203,8 @@ def _orders(seed: int, number: int, size: int, players: int) -> tuple[Array, Arr
 
 def _together(rounds: list[tuple[Array, Array]], most: int) -> Iterator[list[tuple[Array, Array]]]:
     """Yield parts of rounds that have at most so many orders together."""
-    parts, left = [], most
+    parts: list[tuple[Array, Array]] = []
+    left = most
     for b, orders in rounds:
         for first in range(0, len(b), most):
             part = b[first : first + most], orders[first : first + most]

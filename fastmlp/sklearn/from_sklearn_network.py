@@ -70,6 +70,10 @@ RAW = (
 REMEDIES = (
     (("Impute", "Encod", "Hash", "Vectorizer", "Binarizer"), RAW),
     (("Tab",), "export it by its own to_onnx or to_c, or save it"),
+    (
+        ("Forest", "Trees", "Tree", "Boost", "Neighbors", "SV"),
+        "fastmlp.distill(model, X, y) trains a small network that answers like it",
+    ),
     (("Voting", "Stacking", "Bagging"), "convert its networks one by one, from estimators_"),
     (
         ("",),

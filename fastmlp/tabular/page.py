@@ -85,30 +85,33 @@ class Evidence:
         return importance
 
     @functools.cached_property
+    def examples(self) -> tuple[list[int], list[int]]:
+        """The places of typical rows, and of those that are predicted worst."""
+        p = self.p if self.classes is None else self.p.max(axis=1)
+        return reasons.typical_and_worst(p, self.errors)
+
+    @property
     def contributions(self) -> dict[str, float]:
         """The mean absolute contribution of each important column to predictions of some rows."""
-        some = reasons.some_rows(self.table, self.fitted)
-        found = self._contributions(some, some)
-        means = dict(zip(found.names, found.mean_absolute.tolist(), strict=True))
+        means = reasons.means(*self._explanation)
         return {name: means[name] for name in self.importance.names[:MOST_BARS]}
 
-    def reasons(self, places: list[int]) -> list[str]:
-        """Return sentences on what moves the predictions of rows, or of their likeliest classes."""
-        rows, outputs = self.table.take(np.array(places, np.int64)), [None] * len(places)
-        background = reasons.some_rows(self.table, self.fitted)
-        found = self._contributions(rows, background)
-        if self.classes is not None:
-            outputs = [found.outputs[k] for k in found.predictions.argmax(axis=1)]
-        return [found.in_words(k, output=output) for k, output in enumerate(outputs)]
+    @property
+    def reasons(self) -> list[str]:
+        """Sentences on what moves the predictions of the examples, of classes the likeliest."""
+        return reasons.sentences(*self._explanation)
 
-    def _contributions(self, rows: Table, background: Table) -> Any:
-        """Return contributions, with cells as people write them; "" of unused columns."""
-        names = self.fitted.columns.names
+    @functools.cached_property
+    def _explanation(self) -> tuple[Any, int]:
+        """The contributions to some rows and then to the examples; and how many are the former."""
+        some, names = reasons.some_rows(self.table, self.fitted), self.fitted.columns.names
+        typical, worst = self.examples
+        rows = some.joined(self.table.take(np.array([*typical, *worst], np.int64)))
         texts = np.full((len(rows), len(names)), "", object)
         for name, feature in features(self.fitted).items():
             texts[:, names.index(name)] = [*map(feature.text, feature.values(rows).tolist())]
         classes = None if self.classes is None else self.class_names
-        return reasons.contributions(self.fitted, rows, background, texts, classes)
+        return reasons.contributions(self.fitted, rows, some, texts, classes), len(some)
 
     @property
     def p(self) -> Array:
@@ -589,14 +592,11 @@ def _explained(evidence: Evidence) -> Iterator[Section]:
 
 def _reasons(evidence: Evidence) -> str:
     """Return a table of sentences on typical predictions and on the worst ones."""
-    p = evidence.p if evidence.classes is None else evidence.p.max(axis=1)
-    typical, worst = reasons.typical_and_worst(p, evidence.errors)
+    typical, worst = evidence.examples
     kinds = ["typical"] * len(typical) + ["among the worst"] * len(worst)
     rows = [
         (kind, f"{evidence.places[place]:,}", evidence.truth(place), text)
-        for kind, place, text in zip(
-            kinds, [*typical, *worst], evidence.reasons([*typical, *worst]), strict=True
-        )
+        for kind, place, text in zip(kinds, [*typical, *worst], evidence.reasons, strict=True)
     ]
     return table(rows, ["", "row", "actual", "why"])
 

@@ -62,6 +62,20 @@ def contributions(
     )
 
 
+def means(found: Explanation, count: int) -> dict[str, float]:
+    """Return the mean absolute contribution of each column to the first rows, by its name."""
+    size = np.abs(found.values[:count]).reshape(count, len(found.names), -1)
+    return dict(zip(found.names, size.mean(axis=(0, 2)).tolist(), strict=True))
+
+
+def sentences(found: Explanation, first: int) -> list[str]:
+    """Return a sentence on each of the rows from the first on; of classes, on the likeliest."""
+    best = found.predictions.reshape(len(found), -1).argmax(axis=1)
+    is_class = found.values.ndim == 3 and found.unit == "probability"
+    outputs = [found.outputs[k] if is_class else None for k in best]
+    return [found.in_words(k, output=outputs[k]) for k in range(first, len(found))]
+
+
 def typical_and_worst(predictions: Array, errors: Array) -> tuple[list[int], list[int]]:
     """Return the places of rows at the quarters of the predictions, and of the largest errors."""
     order, n = np.argsort(predictions, kind="stable"), len(predictions)

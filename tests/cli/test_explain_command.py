@@ -27,6 +27,16 @@ def rows_of(text):
     ]
 
 
+def test_few_rows_are_explained_beside_a_typical_one(folder):
+    model = folder / "rent.safetensors"
+    text = children.printed(
+        here("explain", model, "new.csv", "--background", "typical", folder=folder)
+    )
+    found, loaded = rows_of(text), fastmlp.load(model)
+    expected = loaded.explain(pandas.read_csv(folder / "new.csv"), "typical")
+    assert [row["base"] for row in found] == pytest.approx([float(expected.base)] * len(found))
+
+
 def test_contributions_add_up_to_the_predictions(folder):
     model = folder / "rent.safetensors"
     words = ("explain", model, "new.csv", "--background", "old.csv", "--keep", "country")

@@ -297,7 +297,9 @@ WRONG = {
     "time_limit is -1": {"time_limit": -1},
     "random_state": {"random_state": -1},
     "output is 'score' .str. but None is expected, as the model": {"output": "score"},
-    "background is 'typical' but rows": {"background": "typical"},
+    "background is 'typical' but rows like those of X are expected, as a network holds no": {
+        "background": "typical"
+    },
     "background has 0 rows": {"background": np.zeros((0, 2))},
     "background: X has 5 features": {"background": np.zeros((3, 5))},
 }

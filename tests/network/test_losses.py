@@ -113,6 +113,11 @@ def test_hand_worked(loss, z, t, value, dz):
     assert_close(got_dz, [dz], "elementwise", "float64")
 
 
+def test_a_call_of_a_loss_says_how_it_is_measured():
+    with pytest.raises(TypeError, match=r"squared_error .* use net.evaluate\(x, y\)"):
+        losses.SquaredError()([1.0], [2.0])
+
+
 def test_links():
     z = np.array([[0.0, math.log(3)]])
     assert_close(losses.CrossEntropy().link(z), [[0.25, 0.75]], "elementwise", "float64")

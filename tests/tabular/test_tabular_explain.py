@@ -12,7 +12,7 @@ from tiny_tables import COLOURS, LABELS, N, X, Y, classifier, frame_of, regresso
 
 import fastmlp
 from fastmlp._engine.coalitions import Coalitions
-from fastmlp._explain import shapley
+from fastmlp._explain import explain, shapley
 from fastmlp._explain.explain import explanation
 from fastmlp.tabular.fitted import explained as of_fitted
 
@@ -165,6 +165,34 @@ def test_cells_are_shown_as_people_write_them(unit):
     assert picture.get_xlim()[1] < 4
 
 
+@pytest.mark.parametrize("make", [regressor, classifier])
+def test_a_typical_row_is_a_background_that_files_hold(make, tmp_path):
+    """It has medians, dates too, and most frequent values, of which missing is one."""
+    words = np.where(np.arange(N) % 3 == 0, "rare", None)
+    frame = frame_of(colour=COLOURS, begin=DATES, word=words, same=1.0)
+    frame.iloc[:6, 0], frame.loc[0, "colour"] = np.nan, "blue"
+    model = make().fit(frame, Y if make is regressor else LABELS)
+    row = pandas.DataFrame({name: [frame[name].sort_values().iloc[(N - 1) // 2]] for name in "bc"})
+    row.insert(0, "a", frame["a"].dropna().sort_values().iloc[(N - 7) // 2])
+    row = row.assign(colour="blue", begin=DATES[(N - 1) // 2], word=None, same=1.0)
+    found, expected = model.explain(frame[:3], "typical"), model.explain(frame[:3], row)
+    np.testing.assert_array_equal(found.values, expected.values)
+    np.testing.assert_array_equal(found.base, expected.base)
+    assert found.background == 1
+    model.save(tmp_path / "model")
+    others = (
+        fastmlp.load(tmp_path / "model"),
+        fastmlp.load_predictor(tmp_path / "model"),
+        model.predictor(),
+    )
+    for other in others:
+        again = fastmlp.explain(other, frame[:3], "typical")
+        np.testing.assert_array_equal(again.values, found.values)
+    assert model.distill(frame).explain(frame[:1], "typical").background == 1
+    with pytest.raises(TypeError, match="background is 'usual' but rows like those of X, or 'typi"):
+        model.explain(frame, "usual")
+
+
 def test_a_background_of_one_row_needs_little_memory(monkeypatch):
     wide = np.random.default_rng(1).normal(size=(N, 12))
     model = regressor().fit(wide, wide[:, 0] * wide[:, 1])
@@ -181,6 +209,21 @@ def test_a_background_of_one_row_needs_little_memory(monkeypatch):
     found = model.explain(wide, wide[:1], tolerance=1.0)
     assert max(largest) <= 2_000
     np.testing.assert_array_equal(found.values, expected.values)
+
+
+def test_a_report_explains_all_its_rows_at_once(monkeypatch, tmp_path):
+    counts = []
+
+    def counted(model, X, *args, **kwargs):
+        counts.append(len(X))
+        return explanation(model, X, *args, **kwargs)
+
+    monkeypatch.setattr(explain, "explanation", counted)
+    model = regressor().fit(mixed(), Y)
+    model.report().save(tmp_path / "page.html")
+    assert len(counts) == 1
+    assert 50 < counts[0] <= 56
+    assert (tmp_path / "page.html").read_text("utf-8").count("among the worst") == 3
 
 
 def test_masks_of_many_columns_are_bounded(monkeypatch):

@@ -236,7 +236,11 @@ WRONG = {
     "infinite": ({"time": np.where(ONE, np.inf, TIME), "event": EVENT}, ValueError, "holds inf"),
     "1e200": ({"time": TIME * 1e200, "event": EVENT}, ValueError, "time holds .* 1e.100"),
     "text times": ({"time": TIME.astype(str).tolist(), "event": EVENT}, None, None),
-    "words": ({"time": ["soon"] * N, "event": EVENT}, ValueError, "time is .* but numbers are"),
+    "words": (
+        {"time": ["soon"] * N, "event": EVENT},
+        ValueError,
+        "time holds 'soon' .str. but numbers",
+    ),
     "durations": (
         {"time": (TIME * 1e9).astype("m8[ns]"), "event": EVENT},
         ValueError,

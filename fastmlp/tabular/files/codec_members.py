@@ -48,7 +48,7 @@ from fastmlp.tabular.recipe.blend import Blend
 from fastmlp.tabular.recipe.members import Members
 from fastmlp.tabular.recipe.presets import Recipe
 from fastmlp.tabular.table import forms
-from fastmlp.tabular.table.columns import Column, Columns
+from fastmlp.tabular.table.columns import MISSING, Column, Columns
 from fastmlp.tabular.table.encoding import Encoding, NumericStatistics, inputs_of, width_of
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def _column_values(columns: Columns) -> dict[str, Any]:
         "values": values,
         "ordered": [column.ordered for column in categories],
         "forms": [column.form for _, column in columns.numbers],
+        "typical": np.array(columns.typical),
     }
 
 
@@ -145,6 +146,10 @@ def _columns(names: list[str], left_out: Any, reasons: Any, named: bool, **of: A
         if len(set(of_column)) < size or any(value != value for value in of_column):
             raise ValueError(f"{shown(names[place])} has {size} categories, not each once")
         categories.append((place, Column(names[place], of_column, frequent, ordered)))
+    typical, n = tuple(of["typical"].tolist()), len(numbers)
+    for code, (_, column) in zip(typical[n:], categories, strict=True):
+        if code != MISSING and code not in range(len(column.values or ())):
+            raise ValueError(f"{shown(column.name)} has the typical code {code}, of no value")
     return Columns(
         tuple(
             (place, Column(names[place], form=form))
@@ -155,6 +160,7 @@ def _columns(names: list[str], left_out: Any, reasons: Any, named: bool, **of: A
         tuple(names),
         named,
         of["numeric"],
+        typical,
     )
 
 
@@ -196,6 +202,7 @@ COLUMNS = Object(
         "values": Pieces(),
         "ordered": Tensor(lambda context: context["categories"].shape, np.bool_),
         "forms": List(Maybe(FORM), lambda context: len(context["numbers"])),
+        "typical": Tensor(lambda c: (len(c["numbers"]) + len(c["categories"]),)),
     },
     _columns,
     _column_values,

@@ -246,6 +246,7 @@ def assembled(
     groups = [replace(group, target=without_rows) for group in blend.groups]
     whole = replace(blend, groups=groups)
     facts = Facts(report, first.history, first.curve, first.epoch, first.run)
+    columns = columns.with_typical(rows[0])
     return FittedTable(
         dict(parameters), columns, feature_names, whole, calibration, held_out, facts, rows=rows
     )

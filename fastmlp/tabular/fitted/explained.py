@@ -83,6 +83,7 @@ def of_table(
         are_probabilities=classes is not None,
         outputs=tuple(targets if classes is None else classes),
         left_out=columns.left_out,
+        typical=np.array(columns.typical),
         beside=beside,
     )
 

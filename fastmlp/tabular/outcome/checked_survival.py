@@ -70,8 +70,10 @@ def _times(value: Any) -> Array:
     try:
         times = array.astype(np.float64)
     except (TypeError, ValueError):
+        texts = (cell for cell in array.ravel().tolist() if isinstance(cell, str))
         raise ValueError(
-            f"time is {short(value)} but numbers are expected: pass the days until the event"
+            f"time holds {short(next(texts, value))} but numbers are expected: pass the days until "
+            "the event"
         ) from None
     if array.ndim == 1 and not ((times >= 0) & (times <= LONGEST)).all():
         wrong = times[~((times >= 0) & (times <= LONGEST))][0]

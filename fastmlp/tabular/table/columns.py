@@ -212,6 +212,9 @@ class Columns:
     names: tuple[str, ...]
     named: bool  # whether the table is a frame
     numeric: bool = False  # whether one numeric array can hold all columns
+    # Of each used column, numbers before categories: the median of the fit, or the code of the most
+    # frequent value; empty before a fit has ended.
+    typical: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, X: Any, categorical: Any = "from_dtype") -> Columns:
@@ -423,6 +426,13 @@ class Columns:
         more = {self.names[place]: why for place, why in (reasons or {}).items()}
         left_out = {**self.left_out, **more}
         return replace(self, numbers=numbers, categories=categories, left_out=left_out)
+
+    def with_typical(self, table: Table) -> Columns:
+        """Return these columns with the typical row of a table."""
+        numbers = table.numbers.T[: len(self.numbers)]
+        medians = (np.nanquantile(column, 0.5, method="lower") for column in numbers)
+        frequent = (np.bincount(codes - MISSING).argmax() + MISSING for codes in table.codes.T)
+        return replace(self, typical=(*map(float, medians), *map(float, frequent)))
 
     def part(self, table: Table, columns: Columns) -> Table:
         """Return a table of these columns from one of more columns."""
