@@ -39,6 +39,7 @@ SMALL = {
     "coverage": (("--cases", "lognormal 2", "--rounds", "9", "--fits", "1"), (2, 2)),
     "later": (("--cases", "nile, years", "--presets", "fast"), (2, 10)),
     "groups": (("--cases", "rents, cities", "--presets", "fast"), (2, 10)),
+    "panels": (("--cases", "sites, drift 2", "--presets", "fast"), (2, 6)),
     "rules": (("--cases", "gates", "--models", "fast", "--rounds", "2"), (2, 1)),
     "bfloat16": (("--cases", "tiny", "--rounds", "1", "--threads", "1", "--fits", "2"), (2, 4)),
     "narrow": ((*SHORT, "--members", "2"), (1, 3)),
