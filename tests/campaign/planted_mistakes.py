@@ -194,6 +194,7 @@ _NATIVE = [
         "lost weight",
         ("fastmlp/_engine/engine.pxi", "start_of(data.weights), start_of(data.output_weights)", "NULL, start_of(data.output_weights)", "engine/test_blocks.py"),
         ("kernels/derivatives.pxd", "row_of(task.order, start + r) * d.n_tangents", "(start + r) * d.n_tangents", "engine/test_jacobian_loss.py"),
+        ("fastmlp/_engine/kernels.pxi", "\n            or not (cnp.PyArray_IS_C_CONTIGUOUS(x) or cnp.PyArray_IS_F_CONTIGUOUS(x))):", "):", "validation/test_input.py"),
         ("kernels/epoch.pxd", "<double>(weight != 0)", "<double>1", "engine/test_batches.py"),
         ("kernels/epoch.pxd", "(<real*>task.data.weights)[row_of(task.order, r)]", "(<real*>task.data.weights)[r]", "engine/test_blocks.py"),
     ),
