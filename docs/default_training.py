@@ -1,6 +1,6 @@
 """Compare what `MLP.fit` chooses without epochs and optimizer with a grid.
 
-The table is in docs/guides/choose.md; python docs/default_training.py prints it.
+The table is in docs/reference/networks.md; python docs/default_training.py prints it.
 """
 
 from __future__ import annotations

@@ -32,6 +32,11 @@ WORDS = {
         "test coverage, privacy, telemetry, version policy, cite"
     ),
     "tabular": "tabular data, DataFrame, pandas, AutoML",
+    "network": "MLP, multilayer perceptron, neural network, feed-forward, regression on arrays",
+    "reference/networks": (
+        "layer options, residual, LayerNorm, initializer, batch size, gradient clipping, "
+        "default training, number of steps"
+    ),
     "guides/tables": (
         "class weight, imbalanced classes, feature importance, calibration, monotonic constraints, "
         "out of fold, class imbalance, probability calibration, feature selection, "
@@ -255,5 +260,7 @@ SEARCHES = {
     "autoencoder": "start/which",
     "house prices": "start/ten-minutes",
     "cite": "trust",
+    "multilayer perceptron": "network",
+    "batch size": "reference/networks",
     "contribute": "development/index",
 }

@@ -294,7 +294,7 @@ class MLP(Exportable, Explainable):
             Passes over the data, at least 1; with ``resume`` including those of the resumed fit. By
             default 20. Without ``epochs`` and ``optimizer``, both are chosen for the rows and the
             network: at most 8,000 steps of AdamW, or 10 epochs if these are more, in one cycle of
-            the rate (docs/guides/choose.md), except for a source and with a ``communicator``.
+            the rate (docs/reference/networks.md), except for a source and with a ``communicator``.
         batch_size : int
             Samples per step, at least 1; larger than n means n.
         optimizer : SGD, RMSprop, Adam, AdamW, Lion, LBFGS or str, optional
