@@ -34,7 +34,7 @@ WORDS = {
     "tabular": "tabular data, DataFrame, pandas, AutoML",
     "network": "MLP, multilayer perceptron, neural network, feed-forward, regression on arrays",
     "reference/networks": (
-        "layer options, residual, LayerNorm, initializer, batch size, gradient clipping, "
+        "layer options, residual, LayerNorm, initializer, gradient clipping, "
         "default training, number of steps"
     ),
     "guides/tables": (
@@ -261,6 +261,5 @@ SEARCHES = {
     "house prices": "start/ten-minutes",
     "cite": "trust",
     "multilayer perceptron": "network",
-    "batch size": "reference/networks",
     "contribute": "development/index",
 }

@@ -1,4 +1,4 @@
-"""The training of a fit without epochs and optimizer; docs/reference/networks.md has the measurements.
+"""The training of a fit without epochs and optimizer, measured in docs/reference/networks.md.
 
 The weight decay follows from the noise of the targets. The training of a wide network approximates
 a regression with the arc-cosine kernel (Cho and Saul 2009, "Kernel methods for deep learning"). For

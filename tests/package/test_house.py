@@ -218,6 +218,26 @@ def test_planted_mistakes_still_have_their_places():
         assert f" {len(module['MISTAKES'])} mistakes " in (ROOT / page).read_text("utf-8"), page
 
 
+def test_the_page_about_additions_names_what_is_there():
+    """Files by their whole path or its end, and names as `module.name`."""
+    text = (ROOT / "docs" / "adding.md").read_text("utf-8")
+    folders = ("fastmlp", "src_cython", "tests", "docs")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.*")]
+    there = "\n".join(f"/{path.relative_to(ROOT).as_posix()}" for path in paths) + "\n/setup.py\n"
+    files = re.findall(r"`([\w./-]+\.(?:py|pyx|pxd|pxi|h|md|json|txt|patch))`", text)
+    assert len(files) > 50
+    assert not [name for name in files if f"/{name}\n" not in there]
+    modules = {path.stem: path for path in paths if path.suffix == ".py"}
+    names = re.findall(r"`(\w+)\.(\w+)`", text)
+    assert not [
+        f"{module}.{name}"
+        for module, name in names
+        if name not in ("py", "pxd", "pxi")
+        and module in modules
+        and not re.search(rf"^(def |class )?{name}\b", modules[module].read_text("utf-8"), re.M)
+    ]
+
+
 def test_every_file_that_needs_another_library_is_run_with_it():
     """.ci/others installs what tests skip without, and names their files."""
     script = (ROOT / ".ci" / "others").read_text()
