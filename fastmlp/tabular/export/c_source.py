@@ -122,13 +122,7 @@ class TableSource(Source):
         self._measured()
         fields = self.fields
         part = "each" if kind == "hazards" else kind or "numbers"  # a part of the code
-        is_divided = kind == "largest" and model.groups[0].scale is not None
-        decode = C[f"decode_{'divided' if is_divided else part}"]
-        derive = [C["derive"]] if model.columns.derived else []
-        is_stepped = layers[0][0][0].kind == "entries"
-        binned = C["steps" if is_stepped else "places"]
-        for piece in (*derive, C["encode"], decode):
-            self.code.append(text.with_real(piece.format(binned=binned, **fields), dtype))
+        self._conversions(part, is_stepped=layers[0][0][0].kind == "entries")
         bodies = [
             self._recipe(group, nets, title)
             for group, nets, title in zip(model.groups, layers, recipes, strict=True)
@@ -142,13 +136,13 @@ class TableSource(Source):
             power = model.residuals[0].trust / 2
             size = C["size_of_variances"].format(power=power, **fields)
         quantiles = C["levels"].format(**fields) if levels else ""
-        derived = C["derived"].format(**fields) if derive else ""
+        derived = C["derived"].format(**fields) if model.columns.derived else ""
         ends = [text.C["mix"], C["blend"].format(derived=derived, groups=groups, **fields)]
         finish = C[f"finish_{part}"]
         ends.append(finish.format(size=size, quantiles=quantiles, **fields))
         ends += [C["lookup"].format(**fields)] if self._categories else []
         self.write("\n".join(ends), DOUBLE)
-        doubles = fields["n_scaled"] + 3 * columns + n_numbers * len(derive)
+        doubles = fields["n_scaled"] + 3 * columns + n_numbers * bool(derived)
         self.stack_bytes = max(body.stack_bytes for body in bodies) + doubles * DOUBLE.itemsize
 
     @property
@@ -176,6 +170,14 @@ class TableSource(Source):
             ],
             "levels": list(self._levels),
         }
+
+    def _conversions(self, part: str, is_stepped: bool) -> None:
+        """Add the functions from columns to inputs, and from outputs to predictions."""
+        is_divided = part == "largest" and self.model.groups[0].scale is not None
+        derive = [C["derive"]] if self.model.columns.derived else []
+        binned = C["steps" if is_stepped else "places"]
+        for piece in (*derive, C["encode"], C[f"decode_{'divided' if is_divided else part}"]):
+            self.code.append(text.with_real(piece.format(binned=binned, **self.fields), self.dtype))
 
     # ------------------------------------------------------------ constants
 
