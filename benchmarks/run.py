@@ -39,7 +39,7 @@ BENCHMARKS = {
     "sparse": ("sparse_fits.measure", "matrices of mostly zeros: CPU time and memory of fits"),
     "coverage": (
         "interval_coverage.measure",
-        "how many rows intervals hold, by weights and groups",
+        "how many rows intervals hold, by weights, groups and losses",
     ),
     "later": ("later_rows.measure", "errors and intervals of later rows, beside trees and ridge"),
     "groups": ("new_groups.measure", "errors and intervals of new groups, beside trees and ridge"),
@@ -82,6 +82,7 @@ HELP = {
     "most": "CPU seconds of a fit after which there are no larger ones",
     "splits": "of each set",
     "fits": "of each case or table",
+    "seeds": "fits of each loss",
     "plot": "draw the results into this file",
     "model": "draw the modelled efficiency of many processes into this file, SVG",
     "curve": "draw error over CPU time into this file",

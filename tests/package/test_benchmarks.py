@@ -36,7 +36,10 @@ SMALL = {
     "large": (("--rows", "2000", "--models", "fast", "HistGB", "--limit", "9"), (1, 2)),
     "growth": (("--cases", "columns", "--models", "fast", "--largest", "100"), (1, 2)),
     "sparse": (("--cases", "tiny", "--rounds", "2"), (1, 1)),
-    "coverage": (("--cases", "lognormal 2", "--rounds", "9", "--fits", "1"), (2, 2)),
+    "coverage": (
+        ("--cases", "lognormal 2", "--rounds", "9", "--fits", "1", "--seeds", "1"),
+        (3, 5),
+    ),
     "later": (("--cases", "nile, years", "--presets", "fast"), (2, 10)),
     "groups": (("--cases", "rents, cities", "--presets", "fast"), (2, 10)),
     "panels": (("--cases", "sites, drift 2", "--presets", "fast"), (2, 6)),
