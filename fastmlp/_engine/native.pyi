@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import CapsuleType, disjoint_base
 
 from fastmlp._engine import protocol
+from fastmlp._engine.cpu_levels import DTYPES as DTYPES
 from fastmlp._engine.explainable import Explained
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import Team
