@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -53,13 +53,6 @@ class Loss(Options):
     >>> isinstance(net.loss, fastmlp.Loss), net.loss
     (True, Huber(delta=1.0))
     """
-
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise TypeError: a loss is a number of a model and of rows, see ``MLP.evaluate``."""
-        raise TypeError(
-            f"the loss {self.name} describes a training and is no function: use "
-            "net.evaluate(x, y), which returns its mean over rows"
-        )
 
     name: ClassVar[str]
     target_kind: ClassVar[str] = "real"

@@ -10,6 +10,7 @@ import pytest
 from scipy import special, stats
 from tolerances import assert_close, central_difference_step
 
+import fastmlp
 from fastmlp._network import losses
 from fastmlp._network.target_kinds import KINDS
 
@@ -113,9 +114,15 @@ def test_hand_worked(loss, z, t, value, dz):
     assert_close(got_dz, [dz], "elementwise", "float64")
 
 
-def test_a_call_of_a_loss_says_how_it_is_measured():
-    with pytest.raises(TypeError, match=r"squared_error .* use net.evaluate\(x, y\)"):
-        losses.SquaredError()([1.0], [2.0])
+def test_a_loss_is_refused_where_a_function_is_expected():
+    """Losses that could be called would pass these checks, and end the fit later."""
+    net, x = fastmlp.MLP([2, 1], rng=0), np.ones((4, 2))
+    for name in ("metrics", "callbacks"):
+        with pytest.raises((TypeError, ValueError), match=rf"^{name}.* Huber\(delta=1.0\)"):
+            net.fit(x, x[:, :1], epochs=1, **{name: [losses.Huber()]})
+    for make in (fastmlp.Adam, fastmlp.SGD):
+        with pytest.raises(TypeError, match=r"^learning_rate is Huber\(delta=1.0\)"):
+            make(losses.Huber())
 
 
 def test_links():

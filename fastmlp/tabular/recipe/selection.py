@@ -40,7 +40,7 @@ LONGER = replace(QUICK, epochs=4 * QUICK.epochs)
 PARTS = Preset(folds=3, repeats=1, epochs=1, recipes=())  # of the rows; the last one judges
 FEWEST_CHOOSING, FEWEST_JUDGING = 64, 32  # with fewer rows no column is left out
 MOST_CHOOSING, MOST_JUDGING = 3_500, 1_750  # more rows take more time, and hardly say more
-MOST_PERMUTED = 64  # columns that are permuted one by one
+MOST_PERMUTED = 64  # so many columns are permuted one by one, at most
 KEPT_SHARE = 1 / 4  # of more columns
 MOST_SETS = 3  # sets of so few columns that are tried
 # A column is needed if permuting it costs more than this multiple of the standard error.

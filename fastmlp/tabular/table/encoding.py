@@ -355,7 +355,7 @@ def edges_of(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
 
 
 def _edges_of_frequent(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
-    """Return the edges, (bins + 1,), of sorted numbers that are few or frequent."""
+    """Return the edges of bins, (bins + 1,), of sorted numbers, few of which differ."""
     first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
     distinct, count = values[first], np.diff(first, append=len(values))
     if len(distinct) <= bins + 1:
