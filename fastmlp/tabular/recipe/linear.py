@@ -37,6 +37,8 @@ SMALLEST = 1e-7  # deviation of an input that is not constant
 FIXED = 1e-9  # penalty of biases, which determines their common part
 MOST_STEPS, LEAST_STEP = 30, 1e-6  # Newton's method for classes ends by these
 
+Terms = Callable[..., tuple[float, Array, Array]]  # a cost, its gradient and second derivatives
+
 
 @dataclass(frozen=True)
 class LinearPart(Recipe):
@@ -185,12 +187,8 @@ def _logistic(
     x: Any, y: Array, weights: Array, decays: Sequence[float], outputs: int
 ) -> Iterator[tuple[Array, Array]]:
     """Yield the weights and biases of each penalty, with the least log loss."""
-    weights = weights / weights.sum()
-    mean, inverse = _scale_of(x, weights)
-    solution = np.zeros((outputs, x.shape[1] + 1))
-    for decay in decays:  # the largest is first, each begins with the one before
-        terms = functools.partial(_of_classes, x, (mean, inverse), y, weights, decay)
-        solution = _newton(terms, solution)
+    start = np.zeros((outputs, x.shape[1] + 1))
+    for solution, (mean, inverse) in _solutions(_of_classes, x, y, weights, decays, start):
         slopes = solution[:, 1:] * inverse
         yield slopes.T, solution[:, 0] - slopes @ mean
 
@@ -199,14 +197,21 @@ def _proportional(
     x: Any, y: Array, weights: Array, decays: Sequence[float], outputs: int
 ) -> Iterator[tuple[Array, Array]]:
     """Yield the same of hazards, whose logits have one slope; labels that are NaN are missing."""
-    weights = weights / weights.sum()
-    mean, inverse = _scale_of(x, weights)
-    solution = np.zeros(outputs + x.shape[1])  # biases, then slopes
-    for decay in decays:
-        terms = functools.partial(_of_hazards, x, (mean, inverse), y, weights, decay)
-        solution = _newton(terms, solution)
+    start = np.zeros(outputs + x.shape[1])  # biases, then slopes
+    for solution, (mean, inverse) in _solutions(_of_hazards, x, y, weights, decays, start):
         slopes = solution[outputs:] * inverse
         yield np.tile(slopes[:, np.newaxis], outputs), solution[:outputs] - slopes @ mean
+
+
+def _solutions(
+    terms: Terms, x: Any, y: Array, weights: Array, decays: Sequence[float], start: Array
+) -> Iterator[tuple[Array, tuple[Array, Array]]]:
+    """Yield the solution of each penalty for standardised inputs, and the scale of these."""
+    weights = weights / weights.sum()
+    scale = _scale_of(x, weights)
+    for decay in decays:  # the largest is first, each begins with the one before
+        start = _newton(functools.partial(terms, x, scale, y, weights, decay), start)
+        yield start, scale
 
 
 def _scale_of(x: Any, weights: Array) -> tuple[Array, Array]:
@@ -217,7 +222,7 @@ def _scale_of(x: Any, weights: Array) -> tuple[Array, Array]:
     return mean, _inverse_deviations(square - mean**2)
 
 
-def _newton(terms: Callable[[Array], tuple[float, Array, Array]], start: Array) -> Array:
+def _newton(terms: Terms, start: Array) -> Array:
     """Return where a convex function is lowest, by Newton's method with halved steps.
 
     ``terms`` returns its value, gradient and matrix of second derivatives.
