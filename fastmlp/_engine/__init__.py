@@ -5,13 +5,17 @@ its source is in ``src_cython/fastmlp/_engine/``.
 """
 
 from pkgutil import extend_path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastmlp._engine import native_engine
+    from fastmlp._network.spec import Spec
 
 # In the source folder, the compiled modules are where pip installed them (see fastmlp/__init__).
 __path__ = extend_path(__path__, __name__)
 
 
-def compiled(spec: Any) -> Any:
+def compiled(spec: "Spec") -> "native_engine.Engine":
     """Return the engine of a network on the CPU level of this process.
 
     The first call loads the compiled modules.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -145,7 +145,7 @@ def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> A
     return array if is_checked else finite(array, spec.dtype, name)
 
 
-def is_plain(value: Any, spec: Spec) -> bool:
+def is_plain(value: Any, spec: Spec) -> TypeGuard[NDArray[Any]]:
     """Whether this is a non-empty (n, inputs) array that an engine can use without conversion."""
     return (
         type(value) is np.ndarray

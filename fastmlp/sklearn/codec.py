@@ -22,6 +22,7 @@ from fastmlp._network import losses
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.spec import Spec
 from fastmlp.sklearn.fitted import CURVES, FittedNetwork, Targets
+from fastmlp.sklearn.parameters import Validated
 from fastmlp.sklearn.scaled_network import ScaledNetwork
 from fastmlp.sklearn.served import NETWORK
 from fastmlp.sklearn.stopping import LearningRate
@@ -48,7 +49,7 @@ def _checked(cls: type[Any], **values: Any) -> dict[str, Any]:
     return values
 
 
-def _parameters(cls: type[Any], model: Any) -> dict[str, Any]:
+def _parameters(cls: type[Any], model: Validated) -> dict[str, Any]:
     values = _checked(cls, **model.get_params(deep=False))
     # Only callbacks of fastmlp, and no checkpoints, which contain a path of this machine.
     callbacks = [callback for callback in values["callbacks"] or () if is_object(callback)]
@@ -95,7 +96,7 @@ RUN = Object(  # the state with which ``partial_fit`` continues
 )
 
 
-def _fit_values(model: Any, training: bool) -> dict[str, Any]:
+def _fit_values(model: Validated, training: bool) -> dict[str, Any]:
     fitted = model.__getstate__()["_fitted"]
     state, attributes = fitted.network.__getstate__(), fitted.attributes
     parameters, memory = optimizer_state.from_arrays(state["engine"], state["spec"])

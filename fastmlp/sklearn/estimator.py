@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 LABELS = {"multiclass": "largest", "binary": "pair", "multilabel-indicator": "each"}
 
 
-def _is_stochastic(estimator: Any) -> bool:
+def _is_stochastic(estimator: BaseMLP) -> bool:
     """Return True for solvers with ``partial_fit``, else raise scikit-learn's AttributeError."""
     if estimator.solver not in parameters.STOCHASTIC:
         raise AttributeError(
@@ -282,7 +282,7 @@ class BaseMLP(Exportable, Explainable, parameters.Validated, CallbackSupportMixi
             if fitted.is_apart or vars(self).get("_fitted") is fitted:
                 return outputs, fitted
 
-    def _outputs_of(self, fitted: FittedNetwork, X: Any) -> Array:
+    def _outputs_of(self, fitted: FittedNetwork, X: TableLike) -> Array:
         """Return outputs of the value of a fit, (n, columns)."""
         network, spec = fitted.network, fitted.network.spec
         # validate_data takes tens of microseconds. Plain inputs skip it; it handles unusual inputs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
 
 from sklearn.base import is_classifier
 
@@ -12,7 +11,7 @@ from fastmlp._network.activations import Array
 from fastmlp._network.sparse import SparseRows
 from fastmlp._training import scales
 from fastmlp.sklearn.fitted import fitted_of
-from fastmlp.sklearn.parameters import STOCHASTIC
+from fastmlp.sklearn.parameters import STOCHASTIC, Validated
 
 FEWEST = 201  # no hints about scales for fewer rows
 # With fewer held-out rows, accuracy stops fits too early: on six data sets of scikit-learn with 100
@@ -23,7 +22,7 @@ FEW_HELD_OUT = 401
 LOGGER = logging.getLogger("fastmlp")
 
 
-def all_of(estimator: Any, x: Any, targets: Array, held_out: int) -> list[str]:
+def all_of(estimator: Validated, x: Array | SparseRows, targets: Array, held_out: int) -> list[str]:
     """Return sentences on likely problems; x and targets are those the network was trained on."""
     hints = []
     if not estimator.standardize and len(x) >= FEWEST:

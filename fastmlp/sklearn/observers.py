@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastmlp._core.history import Batch, State
 from fastmlp._training.callback_list import CallbackList
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
-from fastmlp.sklearn.parameters import STOCHASTIC
+from fastmlp.sklearn.parameters import STOCHASTIC, Validated
 from fastmlp.sklearn.scaled_network import ScaledNetwork
 
 
@@ -18,7 +18,12 @@ class Observers(CallbackList):
     """All callbacks of one fit: scikit-learn's get the user's object, fastmlp's the draft."""
 
     def __init__(
-        self, estimator: Any, draft: Any, arguments: Any, has_validation: bool, partial: bool
+        self,
+        estimator: Validated,
+        draft: Validated,
+        arguments: Mapping[str, Any],
+        has_validation: bool,
+        partial: bool,
     ) -> None:
         self.estimator, self.draft, self.arguments = estimator, draft, arguments
         self.partial, is_stochastic = partial, draft.solver in STOCHASTIC

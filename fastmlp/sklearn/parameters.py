@@ -80,6 +80,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
 
 Class = TypeVar("Class", bound=type)
 Method = TypeVar("Method", bound=Callable[..., Any])
+Estimator = TypeVar("Estimator", bound=BaseEstimator)
 
 
 def documented(base: type, **texts: str) -> Callable[[Class], Class]:
@@ -102,7 +103,7 @@ def documented(base: type, **texts: str) -> Callable[[Class], Class]:
     return decorate
 
 
-def store(estimator: Any, arguments: Mapping[str, Any]) -> None:
+def store(estimator: BaseEstimator, arguments: Mapping[str, Any]) -> None:
     """Store a constructor's arguments, given as ``locals()``, as attributes, unchanged."""
     for name, value in arguments.items():
         if name not in ("self", "__class__"):
@@ -128,7 +129,7 @@ def training_method(method: Method) -> Method:
     return locked  # type: ignore[return-value]
 
 
-def copy_with_state(estimator: Any, state: Mapping[str, Any]) -> Any:
+def copy_with_state(estimator: Estimator, state: Mapping[str, Any]) -> Estimator:
     """Return an estimator of the same class with these attributes."""
     other = object.__new__(type(estimator))
     other.__dict__.update(state)
@@ -154,6 +155,7 @@ class Validated(BaseEstimator):
     """Base of all estimators: a lock for training, the validation of parameters, and files."""
 
     _fitting: TrainingLock  # made on first use
+    _fitted: Any  # the value of the last fit, whose type each class declares
     _sources: tuple[type, ...] = ()  # ``fit`` accepts their blocks instead of a table
 
     def _lock(self) -> TrainingLock:
@@ -254,7 +256,7 @@ class Regressor(RegressorMixin):
         return tags
 
 
-def _remedy(estimator: Any, name: str) -> str:
+def _remedy(estimator: Validated, name: str) -> str:
     """Return advice for a wrong value of a parameter, or an empty text."""
     value = getattr(estimator, name)
     if name == "loss" and not isinstance(value, str):  # the first parameter, as in scikit-learn
@@ -282,7 +284,7 @@ def _reals(cls: type[Any]) -> list[str]:
     ]
 
 
-def hidden_sizes(value: Any) -> list[int]:
+def hidden_sizes(value: int | Iterable[int]) -> list[int]:
     """Return the widths of hidden layers as a list; raise scikit-learn's error for zeros."""
     sizes = list(value) if hasattr(value, "__iter__") else [value]
     if np.any(np.array(sizes) <= 0):
@@ -290,7 +292,7 @@ def hidden_sizes(value: Any) -> list[int]:
     return sizes
 
 
-def activation_names(value: Any) -> Any:
+def activation_names(value: str | Iterable[str]) -> str | tuple[str, ...]:
     """Return fastmlp's names of activations for scikit-learn's."""
     if isinstance(value, str):
         return ALIASES.get(value, value)

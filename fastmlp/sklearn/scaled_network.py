@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from typing import Any
 
@@ -28,7 +28,9 @@ from fastmlp.sklearn import parameters
 from fastmlp.sklearn.scaling import Arrays, Scaling
 
 
-def spec_of(estimator: Any, n_features: int, targets: Any, dtype: DTypeLike) -> Spec:
+def spec_of(
+    estimator: parameters.Validated, n_features: int, targets: Any, dtype: DTypeLike
+) -> Spec:
     """Return the spec of the network that the estimator's parameters describe."""
     hidden = parameters.hidden_sizes(estimator.hidden_layer_sizes)
     dropout, compute = estimator.dropout, estimator.compute
@@ -58,12 +60,12 @@ def _built(text: str, **options: Any) -> Spec:
 
 
 def first_parameters(
-    network: Spec, activation: Any, random_state: np.random.RandomState
+    network: Spec, activation: str | Iterable[str], random_state: np.random.RandomState
 ) -> tuple[Arrays, Arrays]:
     """Draw initial weights after Glorot and Bengio (2010), as scikit-learn does."""
     # logistic gets a third of the variance, the output layer the factor of the last activation,
     # and each layer's weights are drawn before its biases.
-    names = list(network.activations) or [parameters.activation_names(activation)]
+    names: Sequence[Any] = network.activations or [parameters.activation_names(activation)]
     weights: Arrays = []
     biases: Arrays = []
     for layer, (fan_in, fan_out) in enumerate(network.shapes):
@@ -147,24 +149,28 @@ class ScaledNetwork:
         weights, biases = self.engine.parameters()
         return self.scaling.fits(weights, biases, self.spec.dtype)
 
-    def _engine_with(self, weights: Arrays, biases: Arrays) -> Any:
+    def _engine_with(self, weights: Arrays, biases: Arrays) -> native_engine.Engine:
         engine = compiled(self.spec)
         with np.errstate(under="ignore"):
             engine.set_parameters(weights, biases)
         return engine
 
     @property
-    def predictor(self) -> Any:
+    def predictor(self) -> native_engine.Engine:
         """The engine that predicts from raw data."""
         if not self._view and self.scaling is None:
             return self.engine
         return self._predictor(self._updated())
 
-    def _predictor(self, view: dict[str, Any]) -> Any:
-        if "predictor" in view or self.scaling is None:
-            return view.get("predictor", self.engine)
+    def _predictor(self, view: dict[str, Any]) -> native_engine.Engine:
+        predictor: native_engine.Engine | None = view.get("predictor")
+        if predictor is not None:
+            return predictor
+        if self.scaling is None:
+            return self.engine
         folded = self._engine_with(*self.scaling.fold(*self.engine.parameters()))
-        return view.setdefault("predictor", folded)
+        kept: native_engine.Engine = view.setdefault("predictor", folded)
+        return kept
 
     def shown(self) -> ParameterViews:
         """Return the lists of arrays that the user reads and may modify."""
@@ -230,9 +236,9 @@ class ScaledNetwork:
     def predict(self, x: NDArray[Any], n_jobs: int | None = None) -> NDArray[Any]:
         """Return predictions for raw inputs of the network's dtype, (n, heads * outputs)."""
         if x.shape[0] == 1:  # one row needs no threads
-            return self.predictor.predict(x)  # type: ignore[no-any-return]
+            return self.predictor.predict(x)
         with call_team(self.n_weights, x.shape[0], of_jobs(n_jobs)) as team:
-            return self.predictor.predict(x, team)  # type: ignore[no-any-return]
+            return self.predictor.predict(x, team)
 
     def __getstate__(self) -> dict[str, Any]:
         view = self._updated()
@@ -255,7 +261,7 @@ class ScaledNetwork:
             self.load(*state["parameters"])
             self.take_over()
 
-    def __deepcopy__(self, memo: Any) -> ScaledNetwork:
+    def __deepcopy__(self, memo: dict[int, Any]) -> ScaledNetwork:
         other = object.__new__(ScaledNetwork)
         other.__setstate__(self.__getstate__())
         return other

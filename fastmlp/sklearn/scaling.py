@@ -39,7 +39,7 @@ class Scaling:
     @classmethod
     def measure(
         cls,
-        x: Any,
+        x: NDArray[Any] | SparseRows,
         y: NDArray[Any],
         weights: NDArray[Any] | None,
         spec: Spec,
@@ -60,7 +60,7 @@ class Scaling:
         unscaled = cls(x_mean, x_scale, np.zeros(spec.n_outputs), np.ones(spec.n_outputs))
         return unscaled.of_targets(y, weights, spec)
 
-    def of_targets(self, y: Any, weights: NDArray[Any] | None, spec: Spec) -> Scaling:
+    def of_targets(self, y: NDArray[Any], weights: NDArray[Any] | None, spec: Spec) -> Scaling:
         """Return this scaling of the inputs with that of a network's targets.
 
         Logarithms of means are shifted, so that targets have the mean 1; labels are left alone.

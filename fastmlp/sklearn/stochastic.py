@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -18,6 +18,7 @@ from fastmlp._network.data import Data
 from fastmlp._network.optimizers import SGD, Adam, Optimizer
 from fastmlp._training import loop, planning
 from fastmlp.sklearn.observers import Observers
+from fastmlp.sklearn.parameters import Validated
 from fastmlp.sklearn.scaled_network import ScaledNetwork
 from fastmlp.sklearn.stopping import LearningRate, StopRule
 from fastmlp.sklearn.validation import Validation
@@ -33,7 +34,7 @@ NON_FINITE = (
 _adam = functools.lru_cache(functools.partial(Adam, epsilon_hat=True))
 
 
-def optimizer_of(estimator: Any) -> Optimizer:
+def optimizer_of(estimator: Validated) -> Optimizer:
     """Return the optimizer with the estimator's parameters, in scikit-learn's variant."""
     if estimator.solver == "adam":
         return _adam(beta_1=estimator.beta_1, beta_2=estimator.beta_2, epsilon=estimator.epsilon)
@@ -51,7 +52,12 @@ class BatchFit(loop.Training):
     reporter: Observers
 
     def __init__(
-        self, reporter: Observers, data: Data, valid: Validation | None, constant: float, rng: Any
+        self,
+        reporter: Observers,
+        data: Data,
+        valid: Validation | None,
+        constant: float,
+        rng: np.random.RandomState,
     ) -> None:
         draft = reporter.draft
         self.data, self.reporter = data, reporter
@@ -119,7 +125,7 @@ class BatchFit(loop.Training):
         return order[self.draw]
 
 
-def _batch_size(batch_size: Any, n_rows: int) -> int:
+def _batch_size(batch_size: int | Literal["auto"], n_rows: int) -> int:
     if batch_size == "auto":
         return min(200, n_rows)
     if batch_size > n_rows:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastmlp._network import schedules
 from fastmlp._network.scheduled import of_length
 from fastmlp._training.loop import Evaluator, LearningRates, Measured
-from fastmlp.sklearn.parameters import LEARNING_RATES
+from fastmlp.sklearn.parameters import LEARNING_RATES, Validated
 from fastmlp.sklearn.validation import Validation
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class LearningRate(LearningRates):
 
     def __init__(
         self,
-        rule: Any,
+        rule: str | Callable[[int], float],
         initial: float,
         power_t: float,
         n_steps: int,
@@ -74,7 +75,7 @@ class LearningRate(LearningRates):
 class BestWeights(Evaluator):
     """Keeps the weights of the lowest loss if ``restore_best`` is set; for all solvers."""
 
-    def __init__(self, draft: Any, validation: Validation | None, constant: float) -> None:
+    def __init__(self, draft: Validated, validation: Validation | None, constant: float) -> None:
         fitted = draft._fitted
         data = None if validation is None else validation.data
         super().__init__(fitted.network.engine, data, constant)
@@ -122,7 +123,12 @@ class StopRule(BestWeights):
     """Counts epochs without improvement of the training loss or of a validation score."""
 
     def __init__(
-        self, draft: Any, valid: Validation | None, constant: float, rates: LearningRate, rows: int
+        self,
+        draft: Validated,
+        valid: Validation | None,
+        constant: float,
+        rates: LearningRate,
+        rows: int,
     ) -> None:
         super().__init__(draft, valid, constant)
         self.rates, self.n_rows, self.stops = rates, rows, draft.early_stopping

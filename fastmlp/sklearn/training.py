@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,11 +30,17 @@ from fastmlp.sklearn import hints, validation
 from fastmlp.sklearn.fitted import FittedNetwork, Targets
 from fastmlp.sklearn.lbfgs import LbfgsFit
 from fastmlp.sklearn.observers import Observers
-from fastmlp.sklearn.parameters import STOCHASTIC, copy_with_state
+from fastmlp.sklearn.parameters import STOCHASTIC, Validated, copy_with_state
 from fastmlp.sklearn.scaled_network import ScaledNetwork, first_parameters, spec_of
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.stochastic import NON_FINITE, BatchFit
 from fastmlp.sklearn.validation import Samples, Validation, sound
+
+if TYPE_CHECKING:
+    from fastmlp._validation.arrays import TableLike
+
+# Samples, targets and sample weights as the user passes them.
+Rows: TypeAlias = "tuple[TableLike | None, ArrayLike | None, ArrayLike | None]"
 
 # scikit-learn's names of links, where they differ.
 OUT_ACTIVATIONS = {"sigmoid": "logistic", "mean_and_variance": "identity"}
@@ -43,7 +49,11 @@ FEATURES = ("n_features_in_", "feature_names_in_")  # attributes that scikit-lea
 
 
 def train(
-    estimator: Any, data: Any, valid: Any = ABSENT, classes: Any = None, one_epoch: bool = False
+    estimator: Validated,
+    data: Rows,
+    valid: Rows = ABSENT,
+    classes: ArrayLike | None = None,
+    one_epoch: bool = False,
 ) -> None:
     """Train, and replace the estimator's value; ``one_epoch`` is a ``partial_fit``.
 
@@ -112,7 +122,7 @@ def _next_scaling(
     return scaling.of_targets(samples.targets, weights, spec)
 
 
-def _tell(estimator: Any, scaled: Data, held_out: Samples | None) -> None:
+def _tell(estimator: Validated, scaled: Data, held_out: Samples | None) -> None:
     """Log what users should know of a fit that has ended."""
     n_held_out = 0 if held_out is None else held_out.rows
     messages = hints.all_of(estimator, scaled.x, scaled.targets, n_held_out)
@@ -126,7 +136,7 @@ def _validation(network: ScaledNetwork, held_out: Samples) -> Validation:
     return Validation(held_out, network.data(held_out, weights), constant)
 
 
-def _adopt(estimator: Any, fitted: FittedNetwork) -> None:
+def _adopt(estimator: Validated, fitted: FittedNetwork) -> None:
     """Give the estimator the value of a fit, in place of all that the user has assigned."""
     estimator._fitted = fitted
     for name in vars(estimator).keys() & fitted.attributes.keys():
@@ -154,7 +164,11 @@ def _solve(solver: BatchFit | LbfgsFit, n_jobs: int | None, fitted: FittedNetwor
 
 
 def _validation_samples(
-    draft: Any, targets: Targets, X: Any, y: Any, sample_weight: ArrayLike | None
+    draft: Validated,
+    targets: Targets,
+    X: TableLike | None,
+    y: ArrayLike | None,
+    sample_weight: ArrayLike | None,
 ) -> Samples | None:
     """Return the user's validation data, if there are any."""
     if X is None and y is None and sample_weight is None:
@@ -182,7 +196,7 @@ def _split(
 
 
 def _checked(
-    draft: Any, X: Any, y: Any, sample_weight: ArrayLike | None, reset: bool
+    draft: Validated, X: TableLike | None, y: Any, sample_weight: ArrayLike | None, reset: bool
 ) -> tuple[Any, Any, Any]:
     """Return checked arrays, or `SparseRows`; errors are scikit-learn's."""
     if draft._target_checks:  # numbers
@@ -209,7 +223,7 @@ def _checked(
 
 
 def _training_weights(
-    estimator: Any, samples: Samples, targets: Targets, spec: Spec
+    estimator: Validated, samples: Samples, targets: Targets, spec: Spec
 ) -> Array | None:
     """Return the checked weights of the samples, with those of their classes."""
     weights = samples.weights
@@ -223,7 +237,11 @@ def _training_weights(
 
 
 def _network(
-    estimator: Any, before: ScaledNetwork | None, samples: Samples, targets: Targets, rng: Any
+    estimator: Validated,
+    before: ScaledNetwork | None,
+    samples: Samples,
+    targets: Targets,
+    rng: np.random.RandomState,
 ) -> ScaledNetwork:
     """Return a new network, or the one ``before`` with changed parameters of the estimator."""
     dtype = samples.x.dtype if before is None else before.spec.dtype
@@ -244,7 +262,9 @@ def _network(
     return before if spec == before.spec else before.again(spec)
 
 
-def _first_attributes(estimator: Any, draft: Any, spec: Spec, targets: Targets) -> dict[str, Any]:
+def _first_attributes(
+    estimator: Validated, draft: Validated, spec: Spec, targets: Targets
+) -> dict[str, Any]:
     """Return the attributes of a new network; those of the features are taken from the draft."""
     link = spec.loss.link_name
     attributes = {name: vars(draft).pop(name) for name in FEATURES if name in vars(draft)}
@@ -264,7 +284,7 @@ def _first_attributes(estimator: Any, draft: Any, spec: Spec, targets: Targets) 
     return attributes
 
 
-def _next_attributes(estimator: Any, earlier: FittedNetwork) -> dict[str, Any]:
+def _next_attributes(estimator: Validated, earlier: FittedNetwork) -> dict[str, Any]:
     """Return the attributes of a fit that continues, whose lists of epochs grow."""
     attributes = dict(earlier.attributes)
     # The stop reason is of the earlier fit.
@@ -277,7 +297,7 @@ def _next_attributes(estimator: Any, earlier: FittedNetwork) -> dict[str, Any]:
     return attributes
 
 
-def _no_best_epoch(estimator: Any) -> dict[str, Any]:
+def _no_best_epoch(estimator: Validated) -> dict[str, Any]:
     """Return the attributes of the best epoch before there is one."""
     stops = estimator.early_stopping
     return {

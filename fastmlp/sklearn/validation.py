@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 from scipy.special import xlogy
 from sklearn.metrics import check_scoring
@@ -23,11 +23,13 @@ from fastmlp._network.data import Data
 from fastmlp._network.sparse import SparseRows
 from fastmlp._training.metrics import r2
 from fastmlp._validation import check
-from fastmlp.sklearn.parameters import copy_with_state
+from fastmlp.sklearn.parameters import Validated, copy_with_state
 from fastmlp.sklearn.scaled_network import ScaledNetwork
 
 if TYPE_CHECKING:
+    from fastmlp._engine.protocol import Engine
     from fastmlp._engine.thread_pool import Team
+    from fastmlp._validation.arrays import TableLike
 
 DTYPES = (np.float64, np.float32)  # X of another dtype is converted to the first
 MAX_LISTED = 5  # classes in a message
@@ -52,7 +54,14 @@ class Validation:
     data: Data
     constant: float
 
-    def score(self, draft: Any, changes: Any, engine: Any, team: Team | None, loss: float) -> float:
+    def score(
+        self,
+        draft: Validated,
+        changes: Mapping[str, Any],
+        engine: Engine,
+        team: Team | None,
+        loss: float,
+    ) -> float:
         """Return the score by ``scoring``, higher is better; scorers see changed attributes."""
         if draft.scoring == "loss":
             return -loss
@@ -78,7 +87,7 @@ class Validation:
 
 
 @contextlib.contextmanager
-def checking(X: Any) -> Iterator[None]:
+def checking(X: TableLike | None) -> Iterator[None]:
     """Explain errors of scikit-learn's checks: of large integers, and of X that is not finite."""
     try:
         yield
@@ -103,7 +112,7 @@ def _first_non_finite(X: Any) -> tuple[int, ...]:
     return tuple(map(int, min(places.tolist(), default=())))
 
 
-def refuse_text(y: Any, classifier: str) -> None:
+def refuse_text(y: ArrayLike | None, classifier: str) -> None:
     """Reject text as regression targets, which NumPy would convert to numbers."""
     array = np.asarray(y)
     if array.dtype.kind in "US" or array.dtype.kind == "O":
