@@ -1,5 +1,7 @@
 """The linear part of times and hazards: solutions, trends beyond the rows, files and choices."""
 
+import time
+
 import numpy as np
 import pandas
 import pytest
@@ -213,3 +215,25 @@ def test_an_interrupt_of_the_linear_part_keeps_the_networks(monkeypatch):
 
 def test_monotone_hazards_have_no_linear_part():
     assert not parts_of(survival(monotone={0: 1}).fit(*lasting(100)))
+
+
+@pytest.mark.parametrize("limit", [None, 1000.0])
+def test_a_linear_part_keeps_to_a_time_limit(limit, monkeypatch):
+    """It is left out, with a note, where a solution takes too long."""
+    late, began, newton, now = [0.0], [], linear._newton, time.monotonic
+
+    def slow(terms, start):
+        began.append(None)
+        late[0] += 1000.0
+        return newton(terms, start)
+
+    monkeypatch.setattr(linear, "_newton", slow)
+    monkeypatch.setattr(time, "monotonic", lambda: now() + late[0])
+    model = survival(time_limit=limit).fit(*lasting(100))
+    left_out = "there is no linear part, because time_limit was reached"
+    if limit is None:
+        assert len(began) == len(linear.DECAYS) * len(parts_of(model)[0].networks)
+    else:
+        assert len(began) == 1
+        assert not parts_of(model)
+    assert (left_out in model.report().notes) == (limit is not None)

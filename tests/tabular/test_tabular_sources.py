@@ -410,13 +410,31 @@ def test_a_column_may_have_no_values_at_first(name, empty, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["whole", "many"])
-def test_groups_are_a_column_of_a_source(name):
+@pytest.mark.parametrize("has_dates", [False, True])  # from which numbers are derived
+def test_groups_are_a_column_of_a_source(name, has_dates):
+    frame = FRAME.drop(columns="again").assign(day=pandas.Timestamp("2026-01-01"))
+    if has_dates:
+        frame["day"] += pandas.to_timedelta(np.arange(N), "D")
+    source = ArrowBlocks(pyarrow.Table.from_pandas(frame.assign(y=Y)), "y", rows=64)
+    model, other = regressor().fit(source, groups=name), regressor().fit(frame, Y, groups=name)
+    np.testing.assert_array_equal(model.oof_prediction_, other.oof_prediction_)
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        ("groups is 'who' .* name of a column, whose values are", {"groups": "who"}),
+        ("groups has missing ones", {"groups": "text"}),
+        ("groups is 'constant' .* is left out: constant", {"groups": "constant"}),
+        ("groups is 'again' .* left out: the same as number", {"groups": "again"}),
+        ("time is 'constant' .* is left out: constant", {"time": "constant"}),
+        ("time is 'text' .* a column of numbers or dates", {"time": "text"}),
+    ],
+)
+def test_a_column_that_cannot_be_groups_or_times_is_refused(words, given):
     source = ArrowBlocks(TABLE, "y", features=FEATURES, rows=64)
-    assert_same(regressor().fit(source, groups=name), regressor().fit(FRAME, Y, groups=name))
-    with pytest.raises(ValueError, match="groups is 'who' .* name of a column, whose values are"):
-        regressor().fit(source, groups="who")
-    with pytest.raises(ValueError, match="groups has missing ones"):
-        regressor().fit(source, groups="text")
+    with pytest.raises(ValueError, match=words):
+        regressor().fit(source, **given)
 
 
 BESIDE = {

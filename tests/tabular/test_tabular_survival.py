@@ -251,6 +251,23 @@ WRONG = {
         ValueError,
         "time holds dates .* pass days",
     ),
+    "swapped": ({"time": EVENT, "event": TIME}, ValueError, "time holds truth values .* as event"),
+    "complex": ({"time": TIME + 1j, "event": EVENT}, ValueError, "time holds complex numbers"),
+    "masked times": (
+        {"time": np.ma.masked_array(TIME, ONE), "event": EVENT},
+        ValueError,
+        "time has masked entries",
+    ),
+    "masked events": (
+        {"time": TIME, "event": np.ma.masked_array(EVENT, ONE)},
+        ValueError,
+        "event has masked entries",
+    ),
+    "masked records": (
+        {"y": np.ma.masked_array(structured(TIME, EVENT), ONE)},
+        ValueError,
+        "y has masked entries",
+    ),
     "text events": (
         {"time": TIME, "event": np.where(EVENT, "died", "lives")},
         ValueError,

@@ -38,7 +38,14 @@ from fastmlp.tabular.recipe.folds import FitRows, Folds
 from fastmlp.tabular.table import data_warnings
 from fastmlp.tabular.table.columns import Array, Columns, Table
 from fastmlp.tabular.table.encoding import with_missing
-from fastmlp.tabular.table.frames import check_frame, gathered, is_frame, names_in, take_rows
+from fastmlp.tabular.table.frames import (
+    check_frame,
+    check_unmasked,
+    gathered,
+    is_frame,
+    names_in,
+    take_rows,
+)
 
 if TYPE_CHECKING:
     from fastmlp._training.arrow import ArrowBlocks
@@ -231,8 +238,7 @@ class Reader:
         X, y, sample_weight, groups, chosen, time_of_rows = chunk
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
-        if np.ma.is_masked(y):
-            raise ValueError("y has masked entries but targets are expected: drop these rows")
+        check_unmasked(y=y, sample_weight=sample_weight, groups=groups, time=time_of_rows)
         X = checked(X, self.target_class.estimator)
         names = names_of(X)
         target = self.target_class.of_fit(self.parameters, y)
@@ -424,27 +430,32 @@ def column_of(X: Any, values: Any, role: str) -> Any:
 def _times_in(rows: Rows, name: Any) -> Array:
     """Return the times of rows of a source, which a column of numbers holds."""
     names = [column.name for _, column in rows.columns.numbers]
-    places = [k for k, other in enumerate(names) if isinstance(name, str) and other == name]
-    if not places:
-        raise ValueError(
-            f"time is {short(name)} but the name of a column of numbers or dates, which are not "
-            "all the same, is expected beside a source"
-        )
-    return periods.of_numbers(rows.columns, places[0], rows.table)
+    if not isinstance(name, str) or name not in names:
+        raise _no_column(rows, "time", name, "a column of numbers or dates, which")
+    return periods.of_numbers(rows.columns, names.index(name), rows.table)
 
 
 def _groups_in(rows: Rows, name: Any) -> Array:
     """Return the groups of rows of a source, which a column holds."""
     columns, table = rows.columns, rows.table
-    for (_, column), numbers in zip(columns.numbers, table.numbers.T, strict=True):
+    # Derived numbers follow those of the columns.
+    for (_, column), numbers in zip(columns.numbers, table.numbers.T, strict=False):
         if column.name == name:
             return folds.numbered(numbers)
     for (_, column), codes in zip(columns.categories, table.codes.T, strict=True):
         if column.name == name:
             return folds.numbered(np.array(column.values, object)[codes])
-    raise ValueError(
-        f"groups is {short(name)} but the name of a column, whose values are not all the same, is "
-        "expected beside a source"
+    raise _no_column(rows, "groups", name, "a column, whose values")
+
+
+def _no_column(rows: Rows, role: str, name: Any, expected: str) -> ValueError:
+    """Return the error for a name that is not that of a column that the fit uses."""
+    left_out = rows.columns.left_out
+    reason = left_out.get(name) if isinstance(name, str) else None
+    unused = f", and this one is left out: {reason}" if reason else ""
+    return ValueError(
+        f"{role} is {short(name)} but the name of {expected} are not all the same, is expected "
+        f"beside a source{unused}"
     )
 
 

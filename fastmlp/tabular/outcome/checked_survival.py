@@ -8,11 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastmlp._validation.arrays import REFUSED_KINDS, short
+from fastmlp._validation.arrays import short
 from fastmlp.tabular.table.columns import Array
+from fastmlp.tabular.table.frames import check_unmasked
 
 LONGEST = 1e100  # so that sums of times are finite
 TRUTHS = (bool, np.bool_, Real)  # types of events, of which 0 and 1 are values
+
+_DAYS = "pass days, such as (end - start) / numpy.timedelta64(1, 'D')"
+REFUSED_TIMES = {  # by the kind of dtype: what it holds, and the remedy
+    "m": ("time differences", _DAYS),
+    "M": ("dates", _DAYS),
+    "c": ("complex numbers", "pass real ones"),
+    "b": ("truth values", "pass them as event, and as time when it was"),
+}
 
 
 def structured(times: Array, events: Array) -> Array:
@@ -24,6 +33,7 @@ def structured(times: Array, events: Array) -> Array:
 
 def paired(time: Any, event: Any) -> Array:
     """Return times and events as one array of records; raise ValueError for anything else."""
+    check_unmasked(time=time, event=event)
     times, events = _times(time), _events(event)
     if times.shape != events.shape:
         raise ValueError(
@@ -38,6 +48,7 @@ def survival_of(y: ArrayLike) -> Array:
 
     Numbers without events are times of events.
     """
+    check_unmasked(y=y)
     y = np.asarray(y)
     if y.dtype.names is None:
         if y.ndim != 1:
@@ -62,11 +73,9 @@ def survival_of(y: ArrayLike) -> Array:
 def _times(value: Any) -> Array:
     """Return times as float64; raise ValueError unless they are numbers of at least 0."""
     array = np.asarray(value)
-    if array.dtype.kind in "mM":
-        raise ValueError(
-            f"time holds {REFUSED_KINDS[array.dtype.kind][0]} but numbers are expected: pass days, "
-            "such as (end - start) / numpy.timedelta64(1, 'D')"
-        )
+    if array.dtype.kind in REFUSED_TIMES:
+        what, remedy = REFUSED_TIMES[array.dtype.kind]
+        raise ValueError(f"time holds {what} but numbers are expected: {remedy}")
     try:
         times = array.astype(np.float64)
     except (TypeError, ValueError):

@@ -77,7 +77,7 @@ def forward(times: Array, folds: int, begin: Any = None) -> list[ForwardFold]:
     later = ordered[ordered > (ordered[0] if begin is None else begin)]
     if not len(later):
         known = "the same in all rows but at least two times are"
-        if begin is not None:
+        if begin is not None and ordered[0] < ordered[-1]:
             known = "the last one when a second group begins but later rows are"
         raise ValueError(
             f"time is {known} expected: networks learn from rows that are earlier than those that "

@@ -38,6 +38,7 @@ from fastmlp.tabular.recipe.presets import (
     FORWARD_SHARE,
     LEAST_SHARE,
     LEAST_SHARE_OF_EXACT,
+    LINEAR_SHARE,
     MOST_LONGER,
     TRIED_RECIPES,
     Preset,
@@ -142,22 +143,33 @@ def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
 
 def fit(data: FitRows, options: TrainingOptions) -> BlendResult:
     """Train the recipes of a preset in stages, and blend them; if rows have times, train again."""
-    if data.times is None:
-        return _with_linear_part(_stages(data, options), data, options)
-    deadline = options.deadline
+    is_forward, has_part = data.times is not None, linear.suits(data)
+    deadline, of_stages = options.deadline, options
     if deadline is not None:
-        deadline -= (1 - FORWARD_SHARE) * (deadline - time.monotonic())
-    result = _with_linear_part(_stages(data, replace(options, deadline=deadline)), data, options)
-    return _trained_again(result, data, options)
+        left = deadline - time.monotonic()
+        deadline -= (1 - FORWARD_SHARE) * left * is_forward
+        of_stages = replace(options, deadline=deadline - LINEAR_SHARE * left * has_part)
+    result = _stages(data, of_stages)
+    if has_part:
+        result = _with_linear_part(result, data, options, deadline)
+    return _trained_again(result, data, options) if is_forward else result
 
 
-def _with_linear_part(result: BlendResult, data: FitRows, options: TrainingOptions) -> BlendResult:
-    """Return the blend with a linear group, if the target and the rows allow one."""
+def _with_linear_part(
+    result: BlendResult, data: FitRows, options: TrainingOptions, deadline: float | None
+) -> BlendResult:
+    """Return the blend with a linear group, if that is solved before a deadline."""
+    part, why = None, ""
     try:
-        part = linear.train(data, result.division) if linear.suits(data) else None
+        part = linear.train(data, result.division, deadline)
+        if part is None and deadline is not None and time.monotonic() > deadline:
+            why = LIMIT_REACHED
     except KeyboardInterrupt:
-        note = f"there is no linear part, because {members.INTERRUPTED}"
-        return replace(result, notes=[*result.notes, note], stopped=members.INTERRUPTED)
+        why = members.INTERRUPTED
+        result = replace(result, stopped=why)
+    if why:
+        note = f"there is no linear part, because {why}"
+        result = replace(result, notes=[*result.notes, note])
     if part is None:
         return result
     blended = _blended([*result.trained, part], data, options, result.division)

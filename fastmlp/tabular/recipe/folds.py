@@ -358,7 +358,11 @@ def numbered(groups: Any) -> RowIndex:
     if values.ndim != 1 and values.shape[1:] != (1,):
         raise ValueError(f"groups has shape {values.shape} but one group for each row is expected")
     values = values.reshape(-1)
-    if values.dtype.kind in "fO" and any(map(is_missing, values.tolist())):
+    if values.dtype.kind == "O":
+        some_miss = any(map(is_missing, values.tolist()))
+    else:
+        some_miss = bool(np.any(values != values))  # NaN and NaT are
+    if some_miss:
         raise ValueError("groups has missing ones but a group is expected for each row: name them")
     try:
         return np.unique(values, return_inverse=True)[1]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -64,11 +65,12 @@ def suits(data: FitRows) -> bool:
     return bool(is_small and is_known)
 
 
-def train(data: FitRows, division: Splits) -> TrainingResult | None:
-    """Return linear networks of each fold; None if none has a cost that is a number."""
+def train(data: FitRows, division: Splits, deadline: float | None = None) -> TrainingResult | None:
+    """Return linear networks of each fold; None if none has a cost that is a number in time."""
     scored = data.scored
     best: tuple[float, Any] = math.inf, None
-    for decay, members in zip(DECAYS, _solved(data, division.learn, DECAYS), strict=True):
+    solved = _solved(data, division.learn, DECAYS, deadline)
+    for decay, members in zip(DECAYS, solved, strict=False):
         held_out = _held_out(data, members, division.out)
         costs = calibrated_costs(scored.target, held_out.joint(scored.target), scored.cost_weights)
         cost = float(np.average(costs, weights=scored.cost_weights))
@@ -87,8 +89,16 @@ def trained_again(result: TrainingResult, data: FitRows, count: int) -> Training
     return replace(result, members=members)
 
 
-def _solved(data: FitRows, learn: Sequence[RowIndex], decays: Sequence[float]) -> Iterator[Members]:
-    """Yield the members of each penalty; they learn from rows, of which later ones weigh more."""
+def _solved(
+    data: FitRows,
+    learn: Sequence[RowIndex],
+    decays: Sequence[float],
+    deadline: float | None = None,
+) -> Iterator[Members]:
+    """Yield the members of each penalty; they learn from rows, of which later ones weigh more.
+
+    Yield none if a solution is found after the deadline, a time of ``time.monotonic``.
+    """
     table, target, in_training = data.table, data.target, data.weights.training
     numbers = range(0 if data.times is None else table.numbers.shape[1])
     encoding = Encoding.of(table, data.columns, learn, LinearPart.bins, unclipped=numbers)
@@ -108,9 +118,11 @@ def _solved(data: FitRows, learn: Sequence[RowIndex], decays: Sequence[float]) -
         solve = _proportional if target.are_hazards else _logistic
         if target.kind == "numbers":
             solve = _ridge
-        solutions[id(rows)] = [
-            _network(spec, *solution) for solution in solve(x, y, weights, decays, target.outputs)
-        ]
+        solutions[id(rows)] = []
+        for solution in solve(x, y, weights, decays, target.outputs):
+            if deadline is not None and time.monotonic() > deadline:
+                return
+            solutions[id(rows)].append(_network(spec, *solution))
     for k in range(len(decays)):
         networks = [solutions[id(rows)][k] for rows in learn]
         yield Members(networks, encoding, scale, target).published()

@@ -265,6 +265,7 @@ MAX_EVALUATIONS = 64  # evaluations of held-out rows per fit
 EVALUATION_SHARE = 0.1  # largest share of evaluations in the time of a fit, about
 TRAINING_WORK = 3  # work of training with a row, in predictions of a row
 FORWARD_SHARE = 0.4  # folds that go forward take it of a limit: then all rows are trained on
+LINEAR_SHARE = 0.1  # a linear part may take it of a limit
 # Time needed after training, in evaluations, for up to 40,000 rows; measured and rounded up.
 TIME_AFTER = {"numbers": 5.0, "classes": 10.0}
 
