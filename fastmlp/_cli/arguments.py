@@ -32,7 +32,7 @@ class Command(NamedTuple):
     arguments: Sequence[Argument]
     examples: Sequence[str]  # the help ends with them
 
-    def add_to(self, parser: Any) -> None:
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
         """Declare the arguments to argparse."""
         for names, options in self.arguments:
             parser.add_argument(*names, **options)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
     from fastmlp._export.c import CFiles
     from fastmlp._network.exported import Exported
+    from fastmlp._validation.arrays import TableLike
 
 
 class Exportable:
@@ -59,7 +60,7 @@ class Exportable:
         path: str | os.PathLike[str],
         *,
         weights: str | None = None,
-        X: Any = None,
+        X: TableLike | None = None,
         derivatives: int = 0,
     ) -> CFiles:
         """Write the model as a C99 source file and header, which run without Python.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastmlp._explain.shapley import ByShares
 from fastmlp._validation import check
-from fastmlp._validation.arrays import short
+from fastmlp._validation.arrays import TableLike, short
 
 Array: TypeAlias = NDArray[Any]
 
@@ -48,7 +48,7 @@ def of_network(
     """Return a network, by its predictor; ``read`` makes its rows and may check them."""
     spec = predictor.spec
 
-    def rows(X: Any) -> Array:
+    def rows(X: TableLike) -> Array:
         x = check.inputs(X if read is None else read(X), spec, empty=True)
         if not isinstance(x, np.ndarray):
             raise TypeError(
@@ -70,7 +70,7 @@ def of_network(
     )
 
 
-def cells_of(X: Any) -> tuple[Sequence[str], Array]:
+def cells_of(X: TableLike) -> tuple[Sequence[str], Array]:
     """Return the names of the columns of a frame or an array, and its values."""
     values = X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
     names = getattr(X, "columns", range(values.shape[1]))

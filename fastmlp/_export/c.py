@@ -205,7 +205,12 @@ def _whole(weights: Array) -> Array:
 
 
 def _affine(
-    z: Array, stored: dict[str, Any], name: str, weights: Array, biases: Array, unit: Any = 1.0
+    z: Array,
+    stored: dict[str, Any],
+    name: str,
+    weights: Array,
+    biases: Array,
+    unit: float | Array = 1.0,
 ) -> Array:
     del name
     return np.asarray(stored["product"](z, _whole(weights)) * unit + biases)

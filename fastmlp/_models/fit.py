@@ -357,7 +357,7 @@ def one_pass(
 
 
 def _pass_of_blocks(
-    stream: BlockStream, plan: Plan, engine: Any, rates: LearningRates, step: int
+    stream: BlockStream, plan: Plan, engine: Engine, rates: LearningRates, step: int
 ) -> tuple[float, int]:
     """Train on the blocks of a source, each a batch if there is no batch size; return the loss.
 

@@ -17,6 +17,7 @@ from fastmlp._core.history import History, ResumeState
 from fastmlp._engine import compiled, optimizer_state
 from fastmlp._engine.optimizer_state import OptimizerState
 from fastmlp._engine.thread_count import call_team
+from fastmlp._network.activations import Array
 from fastmlp._network.tensors import name_of
 from fastmlp._training.planning import PlanCache
 from fastmlp._validation import check
@@ -137,7 +138,7 @@ class Network:
             return z[..., 0] if self.flat_y else z
         return self.spec.loss.shaped(z, self.flat_y)
 
-    def predict(self, x: Any, link: bool = True) -> Predictions:
+    def predict(self, x: Array, link: bool = True) -> Predictions:
         """Return the predictions of checked rows in the shape of the user's targets."""
         with call_team(self.n_weights, x.shape[0]) as team:
             return self.shaped(self.engine.predict(x, team, link))

@@ -7,7 +7,7 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,35 @@ from fastmlp._validation import check
 Rows = NDArray[np.int64]
 
 
+class ArrowColumn(Protocol):
+    """A column of pyarrow, whose classes have no types of their own."""
+
+    type: Any  # its text begins with the name of the type
+    null_count: int
+    dictionary: Any
+    indices: Any
+
+    def __len__(self) -> int: ...
+
+    def is_null(self) -> Any: ...
+
+    def to_numpy(self, *, zero_copy_only: bool) -> Array: ...
+
+
+class ArrowBatch(Protocol):
+    """Some rows of a table of pyarrow."""
+
+    num_rows: int
+    nbytes: int
+    schema: Any
+
+    def column(self, name: str) -> ArrowColumn: ...
+
+
 class Batch(NamedTuple):
     """Some rows of a table or file, in Arrow's format."""
 
-    batch: Any
+    batch: ArrowBatch
     names: list[str]  # the columns to read
     place: Callable[[int], str]  # returns the words for the place of the k-th row
     first: int  # number of the first row in the source
@@ -334,7 +359,7 @@ def _place(first: int, k: int) -> str:
 
 
 def numbers_of(
-    column: Any,
+    column: ArrowColumn,
     name: str,
     place: Callable[[int], str],
     is_feature: bool = False,

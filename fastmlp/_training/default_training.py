@@ -8,10 +8,12 @@ this regression, a formula gives the prediction of each row by all others (Allen
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fastmlp._network.activations import Array
 from fastmlp._network.data import Data
 from fastmlp._network.optimizers import AdamW
 from fastmlp._network.schedules import OneCycle
@@ -64,17 +66,18 @@ def noise(data: Data) -> float:
     if data.output_weights is None:
         total = _left_out_errors(data.x, data.targets, rows)
     else:  # each output has targets in rows of its own
-        total = sum(
+        errors = [
             _left_out_errors(data.x, data.targets[:, [k]], rows[data.output_weights[rows, k] > 0])
             for k in _evenly(data.targets.shape[1], MAX_KERNELS)
-        )
+        ]
+        total = np.sum(errors, axis=0)
     if not (np.isfinite(total).all() and np.all(total > 0)):
         return UNKNOWN
     # The largest noise that is nearly best is returned, so that rounding in LAPACK decides nothing.
     return float(NOISES[np.flatnonzero(total <= 1.001 * total.min())[-1]])
 
 
-def _left_out_errors(x: Any, targets: Any, rows: Any) -> Any:
+def _left_out_errors(x: Array, targets: Array, rows: Array) -> Array:
     """Return the squared error of left-out rows for each of NOISES; 0 if it cannot be measured."""
     rows = rows[_evenly(len(rows), min(MAX_ROWS, max(2, MAX_NUMBERS // x.shape[1])))]
     # Only one of several equal rows is used, because the others would reveal its target.
@@ -101,7 +104,7 @@ def _left_out_errors(x: Any, targets: Any, rows: Any) -> Any:
     return errors
 
 
-def _first_of_equal(x: Any) -> list[int]:
+def _first_of_equal(x: Array) -> list[int]:
     """Return the rows that equal none before them."""
     firsts: dict[bytes, int] = {}
     for k, row in enumerate(x + 0.0):  # turns -0.0 into 0.0
@@ -109,12 +112,12 @@ def _first_of_equal(x: Any) -> list[int]:
     return list(firsts.values())
 
 
-def _evenly(n: int, most: int) -> Any:
+def _evenly(n: int, most: int) -> NDArray[np.int64]:
     """Return at most ``most`` of n indices, evenly spaced."""
     return np.linspace(0, n - 1, min(n, most)).astype(int)
 
 
-def _kernel(x: Any) -> Any:
+def _kernel(x: Array) -> Array:
     """Return the centred kernel of some rows, of mean variance 1."""
     products = (x @ x.T + 1) / (x.shape[1] + 1)  # 1 for the bias
     norms = np.sqrt(np.outer(products.diagonal(), products.diagonal()))
@@ -122,4 +125,4 @@ def _kernel(x: Any) -> Any:
     kernel = norms * (np.sqrt(1 - cosines**2) + (np.pi - np.arccos(cosines)) * cosines)
     kernel -= kernel.mean(axis=0)
     kernel -= kernel.mean(axis=1)[:, None]
-    return kernel / (kernel.trace() / len(x))
+    return np.asarray(kernel / (kernel.trace() / len(x)))

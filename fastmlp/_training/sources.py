@@ -26,6 +26,7 @@ from fastmlp._training.shuffles import Shuffles
 from fastmlp._validation import check
 
 if TYPE_CHECKING:
+    from fastmlp._engine.protocol import Engine
     from fastmlp._engine.thread_pool import Team
     from fastmlp._training.arrow import ArrowBlocks
     from fastmlp._training.shuffle_file import ShuffleFile
@@ -119,7 +120,7 @@ class BlockStream:
         if summary is not None:
             summary.warn(self.buffer)
 
-    def measure(self, engine: Any, team: Team | None) -> float:
+    def measure(self, engine: Engine, team: Team | None) -> float:
         """Return the weighted mean loss of an engine over all blocks."""
         total = self.total_weight = 0.0
         with self.blocks() as blocks:

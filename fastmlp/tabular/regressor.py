@@ -286,7 +286,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
                 mean = calibration.rounded(calibration.result(outputs))
                 ends[..., 0] = np.minimum(ends[..., 0], mean)
                 ends[..., 1] = np.maximum(ends[..., 1], mean)
-            return known.moved(ends)  # type: ignore[no-any-return]
+            return known.moved(ends)
 
         return self._predicted(fitted, X, finish, out)
 

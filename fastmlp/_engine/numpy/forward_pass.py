@@ -64,7 +64,7 @@ class ForwardPass:
         self,
         spec: Spec,
         parameters: Parameters,
-        x: Any,
+        x: Array | SparseRows,
         masks: Masks | None = None,
         training: bool = False,
     ) -> None:

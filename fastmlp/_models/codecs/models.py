@@ -16,7 +16,7 @@ from fastmlp._files.strict_json import Json
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
 from fastmlp._models.mlp import restored
-from fastmlp._models.network import Network, NetworkState, network_of
+from fastmlp._models.network import Model, Network, NetworkState, network_of
 
 LARGE = Count(most=2**64 - 1)  # written as hexadecimal digits
 
@@ -47,7 +47,7 @@ MLP = Object(
 )
 
 
-def values(model: Any, training: bool) -> dict[str, Any]:
+def values(model: Model[Network], training: bool) -> dict[str, Any]:
     """Return the fields of an MLP; during a fit, those after the last complete epoch."""
     return values_of(network_of(model), training)
 

@@ -387,7 +387,7 @@ def _check_groups(context: Context) -> int:
     return _outputs_of(networks[0])
 
 
-def _target(kind: str, unit: NDArray[np.float64] | None, network: Spec) -> Any:
+def _target(kind: str, unit: NDArray[np.float64] | None, network: Spec) -> Target:
     """Return a target without rows."""
     n = network.n_outputs
     of_classes = CLASSES | HAZARDS

@@ -59,7 +59,7 @@ class Known(NamedTuple):
         return cls(None, np.exp(added) * (1.0 if factor is None else factor))
 
     def learned(
-        self, y: Any, sample_weight: ArrayLike | None, parameters: Mapping[str, Any]
+        self, y: ArrayLike, sample_weight: ArrayLike | None, parameters: Mapping[str, Any]
     ) -> tuple[Array, Any]:
         """Return the targets and weights that networks learn from."""
         numbers, loss = finite_numbers(y), LOSSES[parameters["loss"]]
@@ -72,7 +72,7 @@ class Known(NamedTuple):
             sample_weight = power if sample_weight is None else np.asarray(sample_weight) * power
         return numbers[:, 0] if numbers.shape[1] == 1 else numbers, sample_weight
 
-    def moved(self, prediction: Any, is_size: bool = False) -> Any:
+    def moved(self, prediction: ArrayLike, is_size: bool = False) -> Array:
         """Return predictions of the user's targets; the size of an error has no offset."""
         result = np.asarray(prediction)
         shape = -1, *[1] * (result.ndim - 1)
@@ -83,7 +83,7 @@ class Known(NamedTuple):
         return result
 
 
-def without_columns(X: TableLike, *names: Any) -> Any:
+def without_columns(X: TableLike, *names: Any) -> TableLike:
     """Return a table without the columns that are named."""
     for name in names:
         if isinstance(name, str):

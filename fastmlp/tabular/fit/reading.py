@@ -168,7 +168,13 @@ class Reader:
     budget: Budget
     rng: np.random.Generator
 
-    def read(self, chunk: TableChunk, columns: Columns | None, X_val: Any, y_val: Any) -> Reading:
+    def read(
+        self,
+        chunk: TableChunk,
+        columns: Columns | None,
+        X_val: TableLike | None,
+        y_val: ArrayLike | None,
+    ) -> Reading:
         """Read a table or a source, and other rows.
 
         The columns are measured on these rows, unless those of a larger table are passed, whose fit
@@ -350,7 +356,7 @@ class Reader:
 
 def _pairs(
     parameters: Mapping[str, Any], X: TableLike, target: Target, groups: Any, chosen: Any
-) -> Any:
+) -> Folds | None:
     """Return the user's folds, those of ``fit`` or else of the parameter; None for random ones."""
     if isinstance(chosen, Integral):
         raise ValueError(
@@ -520,7 +526,7 @@ def other_rows(
     target: Target,
     columns: Columns,
     fitted: Any,
-    X: Any,
+    X: TableLike | None,
     y: Any,
     names: str,
     sample_weight: ArrayLike | None = None,

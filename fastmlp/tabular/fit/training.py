@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from fastmlp._engine.thread_count import of_jobs
+from fastmlp._validation.arrays import TableLike
 from fastmlp._validation.check import callbacks
 from fastmlp.tabular.files.codec_members import warn_if_unsavable
 from fastmlp.tabular.fit.parameters import check_parameters
@@ -49,7 +51,11 @@ class Trained:
 
 
 def fit(
-    target_class: Any, parameters: Mapping[str, Any], chunk: TableChunk, X_val: Any, y_val: Any
+    target_class: type[Target],
+    parameters: Mapping[str, Any],
+    chunk: TableChunk,
+    X_val: TableLike | None,
+    y_val: ArrayLike | None,
 ) -> tuple[FittedTable, str]:
     """Fit a table; ``target_class`` is a class of `targets`.
 
@@ -75,11 +81,11 @@ def fit(
 
 
 def train(
-    target_class: Any,
+    target_class: type[Target],
     parameters: Mapping[str, Any],
     chunk: TableChunk,
-    X_val: Any = None,
-    y_val: Any = None,
+    X_val: TableLike | None = None,
+    y_val: ArrayLike | None = None,
     columns: Columns | None = None,
 ) -> Trained:
     """Read the rows, and train and blend the members; ``columns`` are those of a larger table."""

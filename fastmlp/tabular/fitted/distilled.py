@@ -240,7 +240,7 @@ def _learned(target: Target, labels: Array) -> tuple[Any, Any, Array]:
     return target, scale, target.encode(scale, 0)
 
 
-def _lasting(target: Target, learned: Any) -> Any:
+def _lasting(target: Target, learned: Any) -> Target:
     """Return the target of `partial_fit`, which learns the user's targets, without rows."""
     if isinstance(target, NumericTarget) and target.row.distills_to_means:
         target = replace(learned, unit=target.unit)

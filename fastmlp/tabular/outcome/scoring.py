@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.metrics import get_scorer, get_scorer_names
 
 from fastmlp._core.keywords import equivalent
+from fastmlp._validation.arrays import TableLike
 from fastmlp.sklearn.bases import BaseEstimator, ClassifierMixin, RegressorMixin
 from fastmlp.tabular.outcome.calibration import means_of, most_probable
 from fastmlp.tabular.outcome.targets import ClassTarget, Target
@@ -35,7 +36,7 @@ class FixedNumbers(RegressorMixin, _FixedPredictions):
 
     remedy = "a scorer of regressions, such as 'r2'"
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: TableLike) -> Array:
         """Return the numbers."""
         return means_of(self.prediction, self.target.outputs)
 
@@ -51,11 +52,11 @@ class FixedClasses(ClassifierMixin, _FixedPredictions):
         target = self.target
         return np.eye(2, target.outputs, dtype=int) if target.has_labels else target.classes
 
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: TableLike) -> Array:
         """Return the probabilities."""
         return np.asarray(self.prediction)
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: TableLike) -> Array:
         """Return the most probable class, or the labels with a probability above one half."""
         return most_probable(self.prediction, self.target.classes, self.target.has_labels)
 
@@ -74,7 +75,9 @@ def _named(name: str) -> Any:
     return get_scorer(name)
 
 
-def scorer_of(scoring: Any, target: Target, weights: Array | None) -> Scorer:
+def scorer_of(
+    scoring: str | Callable[..., float] | None, target: Target, weights: Array | None
+) -> Scorer:
     """Return a function from predictions of a target's rows to their score; None without one."""
     if scoring is None:
         return None

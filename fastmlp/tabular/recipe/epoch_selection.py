@@ -30,6 +30,7 @@ from fastmlp.tabular.table.columns import Array, RowIndex
 
 if TYPE_CHECKING:
     from fastmlp.tabular.outcome.targets import Target
+    from fastmlp.tabular.recipe.folds import ScoredRows
 
 LIMIT_REACHED = "time_limit was reached"
 ONLY_WORSE = "predictions of held-out rows only got worse"
@@ -74,7 +75,9 @@ class OutOfFold:
         return float(np.average(costs, weights=weights))
 
 
-def places_of(scored: Any, out: Sequence[RowIndex]) -> tuple[Array, tuple[int, int], Array | None]:
+def places_of(
+    scored: ScoredRows, out: Sequence[RowIndex]
+) -> tuple[Array, tuple[int, int], Array | None]:
     """Return the places of the predictions of members among (repeats, rows), and which there are.
 
     The k-th prediction of a row belongs to the k-th repeat. ``held`` is None if there are all.
@@ -127,7 +130,7 @@ def is_gain(
     return bool(gain > max(noise * error, least * cost))
 
 
-def is_nearly_exact(scored: Any, costs: Array) -> bool:
+def is_nearly_exact(scored: ScoredRows, costs: Array) -> bool:
     """Whether predictions with these costs explain nearly everything; see `NEARLY_EXACT`."""
     explained = scored.baseline.explained(scored.target, costs, scored.cost_weights)
     return explained is not None and explained > NEARLY_EXACT

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fastmlp._validation.arrays import is_missing
 from fastmlp.tabular.outcome import periods
@@ -298,7 +298,7 @@ def pairs_of(folds: Any, X: Any, y: NDArray[Any], groups: Any) -> Folds:
     return checked
 
 
-def _pair(k: int, pair: Any, n: int) -> tuple[RowIndex, RowIndex]:
+def _pair(k: int, pair: tuple[ArrayLike, ArrayLike], n: int) -> tuple[RowIndex, RowIndex]:
     """Return the rows that a fold learns from and those that it holds out, checked."""
     if len(pair) != 2:
         raise ValueError(

@@ -28,6 +28,7 @@ from fastmlp.tabular.recipe.members import Members, TrainingResult
 from fastmlp.tabular.recipe.presets import Recipe
 from fastmlp.tabular.table.columns import Array, RowIndex
 from fastmlp.tabular.table.encoding import Encoding, width_of, with_missing
+from fastmlp.tabular.table.rows import EncodedRows
 
 # Penalties of the squared weights of standardised inputs, in multiples of the number of rows; that
 # with the lowest cost of held-out rows is taken.
@@ -150,7 +151,7 @@ def _held_out(data: FitRows, members: Members, out: Sequence[RowIndex]) -> OutOf
     return OutOfFold(predictions.reshape(*shape, -1), held)
 
 
-def _blocks(x: Any, *of_rows: Array) -> Iterator[tuple[Array, ...]]:
+def _blocks(x: EncodedRows, *of_rows: Array) -> Iterator[tuple[Array, ...]]:
     """Yield the inputs of some rows at a time, as float64, and what else belongs to them."""
     for first in range(0, len(x), ROWS_AT_A_TIME):
         part = slice(first, first + ROWS_AT_A_TIME)
@@ -166,7 +167,7 @@ def _inverse_deviations(variances: Array) -> Array:
 
 
 def _ridge(
-    x: Any, y: Array, weights: Array, decays: Sequence[float], outputs: int
+    x: EncodedRows, y: Array, weights: Array, decays: Sequence[float], outputs: int
 ) -> Iterator[tuple[Array, Array]]:
     """Yield the weights and biases of each penalty, with the least squares for standardised inputs.
 
@@ -196,7 +197,7 @@ def _ridge(
 
 
 def _logistic(
-    x: Any, y: Array, weights: Array, decays: Sequence[float], outputs: int
+    x: EncodedRows, y: Array, weights: Array, decays: Sequence[float], outputs: int
 ) -> Iterator[tuple[Array, Array]]:
     """Yield the weights and biases of each penalty, with the least log loss."""
     start = np.zeros((outputs, x.shape[1] + 1))
@@ -206,7 +207,7 @@ def _logistic(
 
 
 def _proportional(
-    x: Any, y: Array, weights: Array, decays: Sequence[float], outputs: int
+    x: EncodedRows, y: Array, weights: Array, decays: Sequence[float], outputs: int
 ) -> Iterator[tuple[Array, Array]]:
     """Yield the same of hazards, whose logits have one slope; labels that are NaN are missing."""
     start = np.zeros(outputs + x.shape[1])  # biases, then slopes
@@ -216,7 +217,7 @@ def _proportional(
 
 
 def _solutions(
-    terms: Terms, x: Any, y: Array, weights: Array, decays: Sequence[float], start: Array
+    terms: Terms, x: EncodedRows, y: Array, weights: Array, decays: Sequence[float], start: Array
 ) -> Iterator[tuple[Array, tuple[Array, Array]]]:
     """Yield the solution of each penalty for standardised inputs, and the scale of these."""
     weights = weights / weights.sum()
@@ -226,7 +227,7 @@ def _solutions(
         yield start, scale
 
 
-def _scale_of(x: Any, weights: Array) -> tuple[Array, Array]:
+def _scale_of(x: EncodedRows, weights: Array) -> tuple[Array, Array]:
     """Return the mean of each input, and one over its deviation."""
     mean, square = np.zeros(x.shape[1]), np.zeros(x.shape[1])
     for block, weight in _blocks(x, weights):
@@ -256,7 +257,7 @@ def _newton(terms: Terms, start: Array) -> Array:
 
 
 def _of_classes(
-    x: Any, scale: tuple[Array, Array], y: Array, weights: Array, decay: float, tried: Array
+    x: EncodedRows, scale: tuple[Array, Array], y: Array, weights: Array, decay: float, tried: Array
 ) -> tuple[float, Array, Array]:
     """Return the terms of a penalised softmax regression at a solution, (classes, 1 + inputs)."""
     mean, inverse = scale
@@ -284,7 +285,7 @@ def _of_classes(
 
 
 def _of_hazards(
-    x: Any, scale: tuple[Array, Array], y: Array, weights: Array, decay: float, tried: Array
+    x: EncodedRows, scale: tuple[Array, Array], y: Array, weights: Array, decay: float, tried: Array
 ) -> tuple[float, Array, Array]:
     """Return the terms of penalised hazards at a solution, biases before the common slopes."""
     mean, inverse = scale

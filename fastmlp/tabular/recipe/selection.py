@@ -20,12 +20,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.tabular.outcome.targets import baseline
+from fastmlp.tabular.outcome.targets import Target, baseline
 from fastmlp.tabular.recipe.epoch_selection import calibrated_costs, is_gain, ranked
 from fastmlp.tabular.recipe.folds import FitRows, Splits
 from fastmlp.tabular.recipe.members import Members, TrainingOptions, seconds_of_epoch, train
@@ -184,7 +184,7 @@ def weights_by_column(columns: Columns, group: Members) -> Array:
     return np.delete(sums, np.arange(len(columns.numbers), columns.n_numbers))  # derived numbers
 
 
-def ranked_responses(target: Any) -> Array:
+def ranked_responses(target: Target) -> Array:
     """Return the ranks of numbers, (n, outputs), or for each class whether a row has it."""
     y = np.reshape(target.y, (len(target.y), -1))
     if target.kind != "classes":

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastmlp.tabular.table.columns as of_columns
-from fastmlp._training.arrow import ArrowBlocks, Batch, numbers_of
+from fastmlp._training.arrow import ArrowBatch, ArrowBlocks, ArrowColumn, Batch, numbers_of
 from fastmlp.tabular.table.columns import Array, Column, Columns, Table
 from fastmlp.tabular.table.forms import Form, Instants, of_kind
 
@@ -116,7 +116,7 @@ def read(
         if source.weight is not None:
             weights.append(numbers_of(batch.column(source.weight), source.weight, place)[chosen])
         part = table.take(slice(filled, filled + len(y[-1])))
-        of_batch = {"names": scan.columns.names, "batch": batch, "place": place}
+        of_batch: dict[str, Any] = {"names": scan.columns.names, "batch": batch, "place": place}
         scan.columns.fill(part, partial(_values_of_rows, rows=chosen, **of_batch))
         filled, first = filled + len(y[-1]), end
     if end != scan.rows:
@@ -184,14 +184,16 @@ def _names(source: ArrowBlocks, columns: Columns) -> Sequence[str]:
     return names
 
 
-def _table(columns: Columns, names: Sequence[str], batch: Any, place: Place) -> Table:
+def _table(columns: Columns, names: Sequence[str], batch: ArrowBatch, place: Place) -> Table:
     """Return the used columns of a batch."""
     table = columns.empty(batch.num_rows)
     columns.fill(table, partial(_values, names=names, batch=batch, place=place))
     return table
 
 
-def _categories(batch: Any, features: list[str], categorical: Any) -> tuple[set[int], set[int]]:
+def _categories(
+    batch: ArrowBatch, features: list[str], categorical: Any
+) -> tuple[set[int], set[int]]:
     """Return the indices of category columns, and of those that the user or a dtype chose."""
     chosen: set[int] = of_columns.categorical_indices(categorical, features, features)
     text = set()
@@ -204,12 +206,12 @@ def _categories(batch: Any, features: list[str], categorical: Any) -> tuple[set[
     return chosen | text, chosen
 
 
-def _is_empty(column: Any) -> bool:
+def _is_empty(column: ArrowColumn) -> bool:
     """Return whether a column has no value, whatever its type."""
     return bool(column.null_count == len(column))
 
 
-def _order(column: Any) -> Sequence[Any]:
+def _order(column: ArrowColumn) -> Sequence[Any]:
     """Return the values of an ordered dictionary."""
     return column.dictionary.to_pylist() if getattr(column.type, "ordered", False) else ()
 
@@ -225,7 +227,7 @@ def _used(columns: Columns, table: Table) -> tuple[Columns, Table]:
     return used, used.part(table, columns)
 
 
-def _targets(source: ArrowBlocks, has_labels: bool, batch: Any, place: Place) -> Array:
+def _targets(source: ArrowBlocks, has_labels: bool, batch: ArrowBatch, place: Place) -> Array:
     """Return numbers or labels, (n,) or with several targets (n, outputs)."""
     arrays, has_several = [], len(source.targets) > 1
     for name in source.targets:
@@ -242,7 +244,7 @@ def _targets(source: ArrowBlocks, has_labels: bool, batch: Any, place: Place) ->
     return arrays[0] if isinstance(source.target, str) else np.column_stack(arrays)
 
 
-def _values_of_rows(k: int, column: Column, *, rows: Any, **of_batch: Any) -> Array:
+def _values_of_rows(k: int, column: Column, *, rows: Array, **of_batch: Any) -> Array:
     """Return the numbers or codes of some rows of a batch, whose categories must be known."""
     read = _values(k, column, **of_batch)
     if column.values is not None and np.any(unknown := read == of_columns.MISSING):
@@ -255,12 +257,14 @@ def _values_of_rows(k: int, column: Column, *, rows: Any, **of_batch: Any) -> Ar
     return np.asarray(read[rows])
 
 
-def _values(k: int, column: Column, *, names: Sequence[str], batch: Any, place: Place) -> Array:
+def _values(
+    k: int, column: Column, *, names: Sequence[str], batch: ArrowBatch, place: Place
+) -> Array:
     """Return the numbers or codes of a batch."""
     return np.asarray(_located(column.read, _array(batch.column(names[k])), names[k], place))
 
 
-def _array(column: Any) -> Array:
+def _array(column: ArrowColumn) -> Array:
     """Return the values of an Arrow column."""
     if str(column.type).startswith("dictionary"):
         values = _array(column.dictionary)  # pyarrow cannot take some text types

@@ -315,7 +315,11 @@ def _measured(
 
 
 def smooth_clip(
-    values: NDArray[np.float64], centre: Any, factor: Any, clip: Any, far: Any
+    values: NDArray[np.float64],
+    centre: NDArray[np.float64] | float,
+    factor: NDArray[np.float64] | float,
+    clip: NDArray[np.float64] | float,
+    far: NDArray[np.float64] | float,
 ) -> NDArray[np.float64]:
     """Return scaled numbers, smoothly bounded by ``clip``: x / sqrt(1 + (x / clip)**2).
 
