@@ -89,6 +89,7 @@ HELP = {
     "levels": "whose kernels are examined",
     "compiler": "compile the tiles with each, instead of examining the build",
 }
+WRITTEN = ("plot", "model", "curve")  # files that are written at the end
 INSTALL = "{}; what benchmarks need: pip install '.[test]', and a C compiler"
 LIBRARIES = ("numpy", "scikit-learn", "torch", "jax", "onnxruntime", "ai-edge-litert")
 
@@ -106,6 +107,13 @@ def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
     return read
 
 
+def file(text: str) -> str:
+    """Return the name of a file that can be written when everything has been measured."""
+    if not Path(text).parent.is_dir() or Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is not a file in a folder that is there")
+    return text
+
+
 def read(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, Iterator[tuple[str, Rows]]]:
     """Return the benchmark that is meant, ready to run, and what complains about its arguments."""
     listed = "\n".join(f"  {name:<12} {shows}" for name, (_, shows) in BENCHMARKS.items())
@@ -120,7 +128,7 @@ def read(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, Iterator[tuple[s
         parser.error(INSTALL.format(error))
     title, about = f"run.py {name}", home.__doc__
     parser = argparse.ArgumentParser(title, description=about, formatter_class=form)
-    parser.add_argument("--json", metavar="FILE", help="write the results into this file")
+    parser.add_argument("--json", type=file, metavar="FILE", help="write results into this file")
     measure = getattr(home, function)
     for argument, parameter in inspect.signature(measure).parameters.items():
         parser.add_argument(f"--{argument}", **settings(argument, parameter.default))
@@ -133,12 +141,13 @@ def settings(argument: str, default: Any) -> dict[str, Any]:
     """Return what argparse has to know: a default is a number, a file (None) or several things."""
     several = isinstance(default, tuple)
     kind = type(next(iter(default), "") if several else default)
+    of_text = file if argument in WRITTEN else str
     shown = shlex.join(map(str, default)) if several else default
     return {
         "default": default,
         "help": HELP[argument] + (f" (default: {shown})" if default else ""),
         "metavar": argument.upper() if default is not None else "FILE",
-        "type": positive(kind) if kind in (int, float) else str,
+        "type": positive(kind) if kind in (int, float) else of_text,
         **({"nargs": "*", "choices": getattr(default, "choices", None)} if several else {}),
     }
 

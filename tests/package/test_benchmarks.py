@@ -118,6 +118,15 @@ def test_a_benchmark_that_lacks_a_module_says_what_to_install():
     assert "Traceback" not in found.stderr
 
 
+@pytest.mark.parametrize("name", ["absent/results.json", "."])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(name, tmp_path):
+    command = (BENCHMARKS / "run.py", "overhead", "--json", tmp_path / name)
+    found = children.python(*command, folders=[BENCHMARKS])
+    assert found.returncode == 2
+    assert "is not a file in a folder that is there" in found.stderr
+    assert not found.stdout
+
+
 def test_wrong_results_get_no_time():
     rivals = pytest.importorskip("rivals")
     workloads = pytest.importorskip("workloads")
