@@ -221,7 +221,7 @@ def on_level(level: str) -> type[fastmlp.MLP]:
     """Return an MLP whose engine uses the kernels of a level."""
 
     class Leveled(fastmlp.MLP):
-        _engine_type = staticmethod(functools.partial(native_engine.Engine, level=level))
+        _make_engine = staticmethod(functools.partial(native_engine.Engine, level=level))
 
     return Leveled
 

@@ -87,7 +87,10 @@ class Fit:
     ranks: Any = None  # the processes of a distributed fit
 
     def run(self, make_trainer: Callable[..., Any]) -> History:
-        """Run the fit with a new trainer; undo it after an error before its first new epoch."""
+        """Run the fit with a new trainer; undo it after an error before its first new epoch.
+
+        ``make_trainer`` takes this fit, its evaluator, its reporter, and the state of each network.
+        """
         network, path = self.network, self.options.path
         changes_weights = self.options.resume and (  # resuming may do so
             path is not None or any(m.progress and m.progress.averaged for m in self.members)

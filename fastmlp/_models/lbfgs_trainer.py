@@ -71,7 +71,7 @@ class LbfgsTrainer:
         arrays = {name: getattr(data, name) for name in ("x", "targets", *OPTIONAL)}
         wide = {k: a.astype(float) for k, a in arrays.items() if a is not None and a.dtype != "i4"}
         arguments = replace(data, **wide), plan.l2, plan.team
-        wide_engine = member.engine_type(spec)
+        wide_engine = member.make_engine(spec)
         minimiser = Minimiser(
             member.engine, wide_engine, arguments, self.reporter, self.evaluator, self._check
         )

@@ -142,7 +142,7 @@ class MLP(Exportable, Explainable):
     [[0.0]]
     """
 
-    _engine_type: Callable[[Spec], Engine] = staticmethod(compiled)
+    _make_engine: Callable[[Spec], Engine] = staticmethod(compiled)
 
     # One for each row of TENSORS, made below; declared here for type checkers.
     weights: ParameterProperty
@@ -184,7 +184,7 @@ class MLP(Exportable, Explainable):
             compute,
         )
         names = initializers.names(spec, initializer)  # raises errors before memory is allocated
-        self._network = Network(spec, check.generator(rng), self._engine_type)
+        self._network = Network(spec, check.generator(rng), self._make_engine)
         self._network.engine.set_parameters(*initializers.draw(spec, self._network.rng, names))
 
     n_parameters: int = spec_property(
@@ -399,7 +399,7 @@ class MLP(Exportable, Explainable):
             if lbfgs is not None:  # takes no steps: the plan has penalties and threads alone
                 optimizer, batch_size = SGD(), data.rows or 1
             options = StepOptions(optimizer, l1, l2, clip_norm, groups, dropout)
-            plan = network.plans.plan(data, batch_size, options)
+            plan = network.plan_cache.plan(data, batch_size, options)
             validation = None
             if validation_data is not None:
                 validation = planning.validation(validation_data, network.spec, dy_weight)
@@ -499,7 +499,7 @@ class MLP(Exportable, Explainable):
                 )
             rows = data.rows or 1 if batch_size is None else batch_size
             options = StepOptions(optimizer, l1, l2, clip_norm, groups, dropout)
-            plan = network.plans.plan(data, rows, options)
+            plan = network.plan_cache.plan(data, rows, options)
             if not isinstance(data, Data):
                 data.batch_size = batch_size and plan.batch_size
             team = fit_team(n_threads, network.n_weights, plan.batch_size)
@@ -767,4 +767,4 @@ def model_of(network: Network, cls: type[MLP] = MLP) -> MLP:
 
 def restored(state: NetworkState, cls: type[MLP]) -> MLP:
     """Return a model of a class with the state of another one."""
-    return model_of(Network.restored(state, cls._engine_type), cls)
+    return model_of(Network.restored(state, cls._make_engine), cls)

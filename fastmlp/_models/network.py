@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fastmlp._network.spec import Predictions, Spec
 
 Parameters: TypeAlias = "Sequence[Sequence[NDArray[Any]]]"  # one array a layer, by kinds
-EngineType: TypeAlias = "Callable[[Spec], Engine]"
+EngineMaker: TypeAlias = "Callable[[Spec], Engine]"
 
 
 class NetworkState(NamedTuple):
@@ -52,33 +52,33 @@ class Network:
         Layers, activations, loss, dtype and other options.
     rng : numpy.random.Generator
         Source of shuffles and of the masks of dropout.
-    engine_type : callable, Spec -> Engine
+    make_engine : callable, Spec -> Engine
         Makes the engine that holds the parameters and computes: native, or NumPy's.
     """
 
     __slots__ = (
         "engine",
-        "engine_type",
         "flat_y",
         "has_heads",
         "history",
         "lock",
+        "make_engine",
         "n_weights",
-        "plans",
+        "plan_cache",
         "progress",
         "rng",
         "spec",
     )
 
     def __init__(
-        self, spec: Spec, rng: np.random.Generator, engine_type: EngineType = compiled
+        self, spec: Spec, rng: np.random.Generator, make_engine: EngineMaker = compiled
     ) -> None:
-        self.spec, self.rng, self.engine_type = spec, rng, engine_type
-        self.engine: Any = engine_type(spec)
+        self.spec, self.rng, self.make_engine = spec, rng, make_engine
+        self.engine: Any = make_engine(spec)
         self.n_weights: int = spec.n_weights
         self.has_heads = spec.has_heads
         self.lock = FitLock()  # allows one fit at a time, and no assignment by other threads
-        self.plans = PlanCache(spec)
+        self.plan_cache = PlanCache(spec)
         self.history: History | None = None
         self.progress: ResumeState | None = None  # later training goes on with it
         self.flat_y = False  # whether y was (n,) in the last fit; see `learn_shape`
@@ -102,9 +102,9 @@ class Network:
         return network
 
     @classmethod
-    def restored(cls, state: NetworkState, engine_type: EngineType = compiled) -> Network:
+    def restored(cls, state: NetworkState, make_engine: EngineMaker = compiled) -> Network:
         """Return a network with the state of another one."""
-        network = cls(state.spec, state.rng, engine_type)
+        network = cls(state.spec, state.rng, make_engine)
         network._restore(state)
         return network
 
@@ -260,11 +260,11 @@ class Network:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.state()._asdict(), "engine_type": self.engine_type}
+        return {**self.state()._asdict(), "make_engine": self.make_engine}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         fields = dict(state)
-        Network.__init__(self, fields["spec"], fields["rng"], fields.pop("engine_type"))
+        Network.__init__(self, fields["spec"], fields["rng"], fields.pop("make_engine"))
         self._restore(NetworkState(**fields))
 
 

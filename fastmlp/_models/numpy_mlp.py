@@ -19,4 +19,4 @@ class MLP(mlp.MLP):
     array([[0.]])
     """
 
-    _engine_type = Engine
+    _make_engine = Engine

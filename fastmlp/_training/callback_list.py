@@ -59,7 +59,7 @@ class CallbackList:
             ) from error
 
     def epoch_begins(self) -> None:
-        """Do nothing; a hook for subclasses."""
+        """Do nothing here; `fastmlp.sklearn.observers` tells scikit-learn's callbacks."""
 
     def epoch_ended(self) -> bool:
         """Call every callback once; return True if one of them wants to stop."""

@@ -67,7 +67,7 @@ class Evaluator:
     """Computes the loss on validation data, plus a constant; never stops the fit."""
 
     apart: Sequence[Data] | None = None  # an ensemble's: the data that each member predicts
-    linked = False
+    linked = False  # whether it predicts with the link of the loss, or the outputs before it
 
     def __init__(
         self, engine: Engine, validation: Measured | None = None, loss_constant: float = 0.0
@@ -175,7 +175,8 @@ def run(data: Data | BlockStream, plan: Plan, training: Training) -> bool:
             plan.order = training.reorder(plan.order)
         if state.learning_rate_scale != rates.scale:
             rates.rescale(state.learning_rate_scale)
-        before, state.epoch = engine.snapshot(), epoch - 1  # a callback may have changed it
+        before = engine.snapshot()
+        state.epoch = epoch - 1  # the last recorded one, which a callback may have overwritten
         step, plan.sums, n_epochs = rates.step, [0.0, 0.0], len(state.history.loss)
         try:
             with whole if isinstance(data, Data) else data.blocks() as blocks:

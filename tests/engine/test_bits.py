@@ -146,7 +146,7 @@ def model(name, level, dtype):
     """The network of a fit, on a level, its weights set to fixed numbers."""
 
     class OnLevel(fastmlp.MLP):
-        _engine_type = staticmethod(lambda spec: native_engine.Engine(spec, level))
+        _make_engine = staticmethod(lambda spec: native_engine.Engine(spec, level))
 
     sizes, options, _ = FITS[name]
     # PCG64's stream is fixed by NumPy's policy; it seeds shuffling and dropout.

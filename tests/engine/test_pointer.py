@@ -317,7 +317,7 @@ def call_everything(level):
     """Make every call, with a width on each side of the limit."""
 
     class OnLevel(fastmlp.MLP):
-        _engine_type = staticmethod(lambda spec: native_engine.Engine(spec, level))
+        _make_engine = staticmethod(lambda spec: native_engine.Engine(spec, level))
 
     for width in (30, 2000):
         for name, call in calls_of(OnLevel([width, 20, 3], activation="gelu", rng=0)).items():

@@ -99,7 +99,7 @@ def compare(mlp, name, m, n_threads, dtype, leap=0):
 @pytest.mark.parametrize("name", FITS)
 def test_every_member_has_the_bits_that_it_has_alone(monkeypatch, name, m, n_threads, dtype, level):
     monkeypatch.setattr(
-        fastmlp.MLP, "_engine_type", staticmethod(lambda spec: native_engine.Engine(spec, level))
+        fastmlp.MLP, "_make_engine", staticmethod(lambda spec: native_engine.Engine(spec, level))
     )
     compare(fastmlp.MLP, name, m, n_threads, dtype)
 

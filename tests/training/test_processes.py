@@ -108,7 +108,7 @@ def test_a_team_in_each_rank_changes_no_bit(name, size):
 @pytest.mark.parametrize("level", native_engine.available_levels())
 def test_every_level_and_the_reference_agree(level, monkeypatch):
     class MLP(fastmlp.MLP):
-        _engine_type = staticmethod(lambda spec: native_engine.Engine(spec, level))
+        _make_engine = staticmethod(lambda spec: native_engine.Engine(spec, level))
 
     for dtype in cases.DTYPES:
         here = fit(MLP, "penalty, clipping, groups", dtype, 2)
@@ -162,8 +162,8 @@ def test_without_an_order_of_its_own_each_rank_shuffles_and_all_learn(mlp):
                 seen.append(order.tolist())
 
         native = lambda spec: Engine(spec, native_engine.level())  # noqa: E731
-        engine_type = Engine if mlp is reference.MLP else native
-        net = model_of(Network.restored(network_of(net).state(), engine_type), mlp)
+        make_engine = Engine if mlp is reference.MLP else native
+        net = model_of(Network.restored(network_of(net).state(), make_engine), mlp)
         given = {"epochs": 30, "batch_size": 16, "optimizer": fastmlp.Adam(1e-2)}
         own = every_other(*regression(400))(communicator.rank)
         return net.fit(*own, communicator=communicator, **given).loss

@@ -143,22 +143,21 @@ def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
 
 def fit(data: FitRows, options: TrainingOptions) -> BlendResult:
     """Train the recipes of a preset in stages, and blend them; if rows have times, train again."""
-    is_forward, has_part = data.times is not None, linear.suits(data)
-    deadline, of_stages = options.deadline, options
+    is_forward, deadline, of_stages = data.times is not None, options.deadline, options
     if deadline is not None:
         left = deadline - time.monotonic()
         deadline -= (1 - FORWARD_SHARE) * left * is_forward
-        of_stages = replace(options, deadline=deadline - LINEAR_SHARE * left * has_part)
-    result = _stages(data, of_stages)
-    if has_part:
-        result = _with_linear_part(result, data, options, deadline)
+        of_stages = replace(options, deadline=deadline - LINEAR_SHARE * left * linear.suits(data))
+    result = _with_linear_part(_stages(data, of_stages), data, options, deadline)
     return _trained_again(result, data, options) if is_forward else result
 
 
 def _with_linear_part(
     result: BlendResult, data: FitRows, options: TrainingOptions, deadline: float | None
 ) -> BlendResult:
-    """Return the blend with a linear group, if that is solved before a deadline."""
+    """Return the blend with a linear group, if the rows allow one and it is solved in time."""
+    if not linear.suits(data):
+        return result
     part, why = None, ""
     try:
         part = linear.train(data, result.division, deadline)
@@ -328,9 +327,9 @@ def _stage(
                 if not any(_is_nearly_exact(predictions, data) for predictions in found):
                     recipes = recipes[:k]
                     break
-            epoch = 0.0
+            epoch_seconds = 0.0  # a time is estimated if it is limited
             if options.deadline is not None:
-                epoch = seconds_of_epoch(
+                epoch_seconds = seconds_of_epoch(
                     recipe,
                     width(recipe.bins),
                     target,
@@ -343,11 +342,11 @@ def _stage(
             # later stage with fewer is no better than the first.
             needed = epochs[k] / 2 if before else min(epochs[k] / 2, quick_epochs(n))
             end = math.inf if options.deadline is None else options.deadline
-            if (groups or before) and end - time.monotonic() < needed * epoch:
+            if (groups or before) and end - time.monotonic() < needed * epoch_seconds:
                 over = LIMIT_REACHED
                 break
             progress.begin(k)
-            groups.append(members.train(recipe, data, division, options, epoch))
+            groups.append(members.train(recipe, data, division, options, epoch_seconds))
             stopped = groups[-1].stopped
             if stopped:
                 break

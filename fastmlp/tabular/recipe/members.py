@@ -314,14 +314,18 @@ class Learners:
 
 
 def train(
-    recipe: Recipe, data: FitRows, division: Splits, options: TrainingOptions, epoch: float = 0.0
+    recipe: Recipe,
+    data: FitRows,
+    division: Splits,
+    options: TrainingOptions,
+    epoch_seconds: float = 0.0,
 ) -> TrainingResult:
-    """Train the members of one recipe; ``epoch`` is its estimated time if the time is limited."""
+    """Train the members of one recipe; ``epoch_seconds`` is an estimate, if time is limited."""
     learn, n = division.learn, len(data.table)
     learners, stopped = Learners(recipe, data, learn, options), ""
     members, epochs = learners.members, epochs_of(options.preset, recipe, n)
     after = presets.TIME_AFTER[data.target.kind] * min(1.0, 2 * MAX_TAIL_ROWS / n)
-    clock = Clock(options.deadline, epoch=epoch, after=after)
+    clock = Clock(options.deadline, epoch=epoch_seconds, after=after)
     selector = BestEpochSelector(learners, division.out, clock)
     try:
         learners.fit(epochs, [selector, *options.callbacks], clock=clock)

@@ -387,7 +387,10 @@ class Columns:
         X = in_one_array(X)
         _, values = columns_of(X)
         table = self.empty(len(X))
-        if is_frame(X) or not self._read_numbers(X, table.numbers[:, : len(self.numbers)]):
+        are_read = isinstance(X, np.ndarray) and self._read_numbers(
+            X, table.numbers[:, : len(self.numbers)]
+        )
+        if not are_read:
             _fill(table.numbers, self.numbers, lambda k, column: column.read(values(k)))
         _fill(table.codes, self.categories, lambda k, column: column.read(values(k)))
         for (k, column), codes in zip(self.categories, table.codes.T, strict=True):

@@ -81,13 +81,13 @@ def gathered(X: Any) -> Any:
             f"X is {str(X)!r} but a table is expected: read the file, for example by "
             "pandas.read_csv(path), or use the command fastmlp train"
         )
-    for method in LAZY:
-        if is_frame(X) and hasattr(type(X), method):
-            raise TypeError(
-                f"X is a {type(X).__name__} but a frame of rows is expected: pass X.{method}(), or "
-                "a part of its rows"
-            )
     if is_frame(X):
+        for method in LAZY:
+            if hasattr(type(X), method):
+                raise TypeError(
+                    f"X is a {type(X).__name__} but a frame of rows is expected: pass X.{method}()"
+                    ", or a part of its rows"
+                )
         return X
     if hasattr(X, "to_pandas"):  # Arrow has it
         return X.to_pandas()
