@@ -44,6 +44,7 @@ BENCHMARKS = {
     "later": ("later_rows.measure", "errors and intervals of later rows, beside trees and ridge"),
     "groups": ("new_groups.measure", "errors and intervals of new groups, beside trees and ridge"),
     "panels": ("panels.measure", "later rows of new groups: scores, errors and intervals"),
+    "survival": ("survival.measure", "curves of survival, beside Cox, a forest and boosting"),
     "rules": ("rules.measure", "errors of tables with monotone columns, with the rule or without"),
     "latency": ("latency.measure", "p50, p99, p99.9 and maximum of a million single predictions"),
     "narrow": ("narrow.measure", "one row with weights of 32, 16 and 8 bits"),

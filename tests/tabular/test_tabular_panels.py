@@ -26,6 +26,15 @@ PANELS = {  # times and groups
     "sizes that differ": (PLACE, np.floor(np.sqrt(PLACE)).astype(int)),
 }
 GROUPS = PANELS["all groups at all times"][1]
+
+
+def folds_in_time(times, groups, count, repeats):
+    """Return the folds of a fit of ``count`` folds and so many repeats."""
+    parts = folds.parts_for(count * repeats)
+    rows = folds.FitRows(None, times, None, times=times, groups=groups, group_parts=parts)
+    return rows.folds_in(count, repeats)
+
+
 LAST_EPOCH = {"epochs": 4, "scoring": lambda *_, **__: 0.0}  # of equal epochs the last
 
 
@@ -33,8 +42,8 @@ LAST_EPOCH = {"epochs": 4, "scoring": lambda *_, **__: 0.0}  # of equal epochs t
 def test_folds_learn_earlier_rows_of_other_groups(name):
     times, groups = PANELS[name]
     first = None
-    for count, networks in ((2, 2), (4, 8), (8, 16), (3, 3)):
-        pairs = folds.forward_by_groups(times, groups, count, networks)
+    for count, repeats in ((2, 1), (4, 2), (8, 2), (3, 1)):
+        pairs = folds_in_time(times, groups, count, repeats)
         for learn, out, number, part in pairs:
             assert len(learn)
             assert len(out)
@@ -52,9 +61,9 @@ def test_folds_learn_earlier_rows_of_other_groups(name):
 
 
 def test_there_are_about_as_many_networks_as_without_groups():
-    for count, networks in ((4, 8), (8, 16), (16, 32), (3, 6)):
-        found = folds.forward_by_groups(PLACE, GROUPS, count, networks)
-        assert networks * 0.6 <= len(found) <= networks
+    for count in (4, 8, 16, 3):
+        found = folds_in_time(PLACE, GROUPS, count, 2)
+        assert count * 1.2 <= len(found) <= count * 2
 
 
 @pytest.mark.parametrize("make", [regressor, classifier])
@@ -94,7 +103,8 @@ def test_a_report_says_of_what_its_scores_are(tmp_path):
 
 def test_the_baseline_comes_from_earlier_rows_of_other_parts_of_groups():
     model = regressor(epochs=8).fit(X, Y, groups=GROUPS, time=PLACE)
-    later, part = np.flatnonzero(PLACE >= N // 2), folds.parts_of_groups(PLACE, GROUPS)[0]
+    later = np.flatnonzero(PLACE >= N // 2)
+    part = folds.parts_of_groups(PLACE, GROUPS, 2)[0]  # of a preset of six networks
     period = periods.periods_of(PLACE[later], 8)
     starts = np.array([PLACE[later[period == k]].min() for k in range(8)])[period]
     expected = [
@@ -112,7 +122,7 @@ def test_each_fold_predicts_all_later_rows_of_its_part_of_groups(monkeypatch):
     )
     regressor(epochs=8).fit(X, Y, groups=GROUPS, time=PLACE)
     (result,), later = found, np.flatnonzero(PLACE >= 30)
-    pairs = folds.forward_by_groups(PLACE, GROUPS, 3, 6)
+    pairs = folds_in_time(PLACE, GROUPS, 3, 2)
     expected = sorted(
         (np.searchsorted(later, row), after.number - fold.number)
         for fold in pairs

@@ -236,6 +236,7 @@ class Reader:
             folds=pairs,
             times=None if rows.times is None else rows.times[used],
             signs=monotone.signs_of(self.parameters["monotone"], rows.columns, target),
+            group_parts=folds.parts_for(plan.preset.networks_of(plan.total_rows)),
         )
         return used, data
 

@@ -29,8 +29,8 @@ CONTINUOUS = 0.5  # share of distinct values among distinct rows; columns of a g
 # targets agree at least so much, of 0 by chance and 1, and by as many standard errors.
 MANY_ALIKE, UNLIKELY, AGREEMENT, CERTAIN = 0.2, 5.0, 0.1, 4.0
 # Folds that go forward and hold out new groups: the groups have so many parts if there are this
-# many networks, else two.
-MANY_PARTS, MANY_NETWORKS = 4, 8
+# many networks, else fewer.
+MANY_PARTS, MANY_NETWORKS, FEW_PARTS = 4, 8, 2
 
 
 class ScoredRows(NamedTuple):
@@ -84,6 +84,7 @@ class FitRows:
     folds: Folds | None = None  # the user's; None for random ones
     times: NDArray[Any] | None = None  # numbers or datetimes, for folds that go forward
     signs: NDArray[Any] | None = None  # `monotone.signs_of` makes them
+    group_parts: int = MANY_PARTS  # parts of groups in time, see `parts_for`
 
     @functools.cached_property
     def scored(self) -> ScoredRows:
@@ -97,12 +98,17 @@ class FitRows:
             scored = scored.take(rows)
             check_present(scored.target.y, "in the rows that are held out")
         if self.times is not None:
-            parts = None if self.groups is None else parts_of_groups(self.times, self.groups)[0]
+            parts = None if self.groups is None else self._parts_of_groups[0]
             earlier = periods.earlier_constants(
                 self.target, self.weights.scores, self.times, rows, parts
             )
             scored = scored._replace(earlier=earlier)
         return scored
+
+    @functools.cached_property
+    def _parts_of_groups(self) -> tuple[RowIndex, Any]:
+        """The part of the groups that each row is in, see `parts_of_groups`; rows have times."""
+        return parts_of_groups(self.times, self.groups, self.group_parts)
 
     def take(self, rows: RowIndex) -> FitRows:
         """Return some of these rows, with folds of their own."""
@@ -144,7 +150,8 @@ class FitRows:
             return self.folds
         if self.groups is None:
             return periods.forward(self.times, count)
-        return forward_by_groups(self.times, self.groups, count, count * repeats)
+        in_time = max(2, min(count * repeats // self.group_parts, count))
+        return forward_by_groups(self.times, *self._parts_of_groups, in_time)
 
 
 @dataclass(frozen=True)
@@ -202,16 +209,13 @@ class Splits:
 
 
 def forward_by_groups(
-    times: NDArray[Any], groups: NDArray[Any], count: int, networks: int
+    times: NDArray[Any], parts: RowIndex, begin: Any, count: int
 ) -> list[ForwardFold]:
-    """Return folds that go forward, and learn no group of which they hold out rows.
+    """Return folds that go forward, and learn no part of the groups of which they hold out rows.
 
-    Each part of the groups has folds of its own, at most ``count`` in time and about so many
-    networks in all.
+    Each part has ``count`` folds of its own; `parts_of_groups` gives the parts and the begin.
     """
-    most = MANY_PARTS if networks >= MANY_NETWORKS else 2
-    parts, begin = parts_of_groups(times, groups, most)
-    in_time = periods.forward(times, max(2, min(networks // most, count)), begin)
+    in_time = periods.forward(times, count, begin)
     crossed = (
         ForwardFold(learn[parts[learn] != part], out[parts[out] == part], number, part)
         for part in range(parts.max() + 1)
@@ -220,9 +224,12 @@ def forward_by_groups(
     return [fold for fold in crossed if len(fold.out)]
 
 
-def parts_of_groups(
-    times: NDArray[Any], groups: NDArray[Any], count: int = MANY_PARTS
-) -> tuple[RowIndex, Any]:
+def parts_for(networks: int) -> int:
+    """Return the number of parts of groups in time of a fit with so many networks."""
+    return MANY_PARTS if networks >= MANY_NETWORKS else FEW_PARTS
+
+
+def parts_of_groups(times: Any, groups: Any, count: int) -> tuple[RowIndex, Any]:
     """Return the part of the groups that each row is in, and the time when a second group begins.
 
     Groups that begin in the earlier half are spread evenly, then those that begin later, so that

@@ -197,6 +197,12 @@ class Preset:
         """Return the number of folds for n rows."""
         return max(min(self.folds, 2), self.folds >> sum(n > many for many in self.many_rows))
 
+    def networks_of(self, n: int) -> int:
+        """Return the number of networks of each recipe in the first stage, for n rows."""
+        stage = self.trial if self.trial_folds else self
+        folds = stage.folds_of(n)
+        return folds * stage.repeats_of(folds)
+
     def repeats_of(self, folds: int) -> int:
         """Return the number of repeats with this many folds."""
         return self.repeats if self.members is None else math.ceil(self.members / folds)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from fastmlp.tabular.outcome.targets import Target, baseline
 from fastmlp.tabular.recipe.epoch_selection import calibrated_costs, is_gain, ranked
-from fastmlp.tabular.recipe.folds import FitRows, Splits
+from fastmlp.tabular.recipe.folds import FitRows, Splits, parts_for
 from fastmlp.tabular.recipe.members import Members, TrainingOptions, seconds_of_epoch, train
 from fastmlp.tabular.recipe.presets import NEARLY_EXACT, Preset, Recipe, epochs_of
 from fastmlp.tabular.table.columns import Array, Columns, RowIndex, Table
@@ -118,6 +118,7 @@ def select(data: FitRows, options: TrainingOptions, rng: np.random.Generator) ->
     nothing = Selection({}, [])
     if len(data.columns.used) < 2 or np.isnan(data.target.y).any():
         return nothing
+    data = replace(data, group_parts=parts_for(QUICK.networks_of(len(data.table))))
     try:
         parts = Splits.of(data, PARTS, rng)
         choose, judge = (
