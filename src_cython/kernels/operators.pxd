@@ -56,7 +56,7 @@ cdef inline void drop_out(const fm_operator* op, real* y, real* slope, int64_t p
     """Apply the dropout of the layer, if any, to a block of a panel and its derivative."""
     cdef double drop = draws.dropout[op.hidden] if op.ends and draws.dropout != NULL else 0
     if drop > 0:
-        dropout_panel(y, slope, rows, <int>min(op.n_out - p * NR, NR),
+        dropout_panel(y, slope, rows, vectors(op.n_out, p * NR),
                       dropout_key(draws.seed, draws.step, op.hidden), draws.row + first, p * NR,
                       <uint32_t>(drop * 4294967296.0), <real>(1 / (1 - drop)))
 

@@ -135,31 +135,52 @@ static void multiply_add_block(const real *a, const real *b, real *out, int64_t 
     EACH_VECTOR(rows, nv) v_store(out + at, v_fma(v_load(a + at), v_load(b + at), v_load(out + at)));
 }
 
+/* Half a vector, and the doubles of its numbers. */
+#define HALF (LANES / 2)
+typedef real v_half __attribute__((vector_size(FM_VECTOR_BYTES / 2), may_alias));
+typedef double v_doubles __attribute__((vector_size(HALF * 8), aligned(8), may_alias));
+typedef int64_t v_double_bits __attribute__((vector_size(HALF * 8)));
+
+FM_INLINE v_doubles doubles_at(const real *p) { return __builtin_convertvector(*(const v_half *)p, v_doubles); }
+
+/* Sum n half vectors of columns, a constant. */
+FM_INLINE void sum_halves(const int n, const real *panel, const int64_t rows, const int64_t stride,
+                          const int are_squares, v_doubles *sums) {
+    v_doubles acc[2 * NV] = {{0}};
+    for (int64_t k = 0; k < rows; k++, panel += stride) {
+        UNROLL
+        for (int i = 0; i < n; i++) {
+            const v_doubles value = doubles_at(panel + i * HALF);
+            if (are_squares) acc[i] += value * value;
+            else acc[i] += (v_doubles)((v_double_bits)value & INT64_MAX);
+        }
+    }
+    for (int i = 0; i < n; i++) sums[i] = acc[i];
+}
+
 /* Sums of the squares of each column, or of the absolute values. Each is a sequential chain in double, so that it does
  * not depend on the panel width. */
 static void sum_columns(const real *panel, int64_t rows, int64_t width, int64_t stride, int are_squares, double *sums) {
-    double acc[NR] = {0};
-    for (int64_t k = 0; k < rows; k++, panel += stride)
-        for (int64_t j = 0; j < stride; j++) {
-            const double value = (double)panel[j];
-            acc[j] += are_squares ? value * value : fabs(value);
+    v_doubles acc[2 * NV] = {{0}};
+    if (stride == 1) /* a single column is a plain vector */
+        for (int64_t k = 0; k < rows; k++) {
+            const double value = (double)panel[k];
+            acc[0][0] += are_squares ? value * value : fabs(value);
         }
+    else if (stride == NR && are_squares) sum_halves(2 * NV, panel, rows, NR, 1, acc);
+    else
+        for (int64_t i = 0; i * HALF < stride; i++) sum_halves(1, panel + i * HALF, rows, stride, are_squares, acc + i);
     memcpy(sums, acc, sizeof(double) * (size_t)width);
 }
 
-/* Half a vector, and the doubles of its numbers; n is a multiple of LANES below. */
-typedef real v_half __attribute__((vector_size(FM_VECTOR_BYTES / 2), may_alias));
-typedef double v_doubles __attribute__((vector_size(LANES / 2 * 8), aligned(8), may_alias));
-
-/* sums += g, in double. */
+/* sums += g, in double; n is a multiple of LANES, here and below. */
 static void add_to_sums(double *sums, const real *g, int64_t n) {
-    for (int64_t i = 0; i < n; i += LANES / 2)
-        *(v_doubles *)(sums + i) += __builtin_convertvector(*(const v_half *)(g + i), v_doubles);
+    for (int64_t i = 0; i < n; i += HALF) *(v_doubles *)(sums + i) += doubles_at(g + i);
 }
 
 /* g = factor * sums. */
 static void take_sums(real *g, const double *sums, double factor, int64_t n) {
-    for (int64_t i = 0; i < n; i += LANES / 2)
+    for (int64_t i = 0; i < n; i += HALF)
         *(v_half *)(g + i) = __builtin_convertvector(factor * *(const v_doubles *)(sums + i), v_half);
 }
 
