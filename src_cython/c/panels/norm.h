@@ -11,8 +11,22 @@
 
 #define NORM_EPSILON 1e-5 /* the same as in fastmlp/_network/layer_norm.py */
 
-typedef double wide __attribute__((vector_size(8 * LANES)));
-FM_INLINE wide v_wide(v a) { return __builtin_convertvector(a, wide); }
+/* The doubles of a vector. As one vector of twice the size they would not stay in registers. */
+typedef struct {
+    v_doubles half[2];
+} wide;
+
+FM_INLINE wide v_wide(v a) {
+    v_half of_reals[2];
+    memcpy(of_reals, &a, sizeof a);
+    return (wide){{__builtin_convertvector(of_reals[0], v_doubles), __builtin_convertvector(of_reals[1], v_doubles)}};
+}
+
+FM_INLINE void add(wide *sum, wide a) { sum->half[0] += a.half[0], sum->half[1] += a.half[1]; }
+
+FM_INLINE void add_product(wide *sum, wide a, wide b) {
+    sum->half[0] += a.half[0] * b.half[0], sum->half[1] += a.half[1] * b.half[1];
+}
 
 /* Loop over the vectors of a row: c is the first column, `at` its place in the panels, u the vector's place in the
  * tree, a constant in each turn, so that the sums stay in registers. */
@@ -42,12 +56,12 @@ static __attribute__((noinline)) void normalize_rows(const real *z, const int64_
                                                    const real *gain, const real *shift, const int64_t rows, real *y,
                                                    real *statistics) {
     for (int64_t r = 0; r < rows; r++, z += NR, y += NR) {
-        wide sum[TREE_VECTORS] = {{0}}, squares[TREE_VECTORS] = {{0}};
-        EACH_VECTOR_OF_ROW(width, panel_step) sum[u] += v_wide(v_true(v_load(z + at), width - c));
+        wide sum[TREE_VECTORS] = {{{{0}}}}, squares[TREE_VECTORS] = {{{{0}}}};
+        EACH_VECTOR_OF_ROW(width, panel_step) add(&sum[u], v_wide(v_true(v_load(z + at), width - c)));
         const v mean = v_set1((real)(wide_sum(sum) / (double)width));
         EACH_VECTOR_OF_ROW(width, panel_step) {
             const wide centered = v_wide(v_true(v_load(z + at) - mean, width - c));
-            squares[u] += centered * centered;
+            add_product(&squares[u], centered, centered);
         }
         const v scale = v_set1((real)(1 / sqrt(wide_sum(squares) / (double)width + NORM_EPSILON)));
         EACH_VECTOR_OF_ROW(width, panel_step) {
@@ -65,13 +79,13 @@ FM_INLINE void reject_rows(const int is_tangent, const real *dy, const real *z, 
                            const int64_t width, const real *gain, const real *statistics, const int64_t rows, real *dz) {
     for (int64_t r = 0; r < rows; r++, dy += NR, z += NR, dz += NR, statistics += 2) {
         const v mean = v_set1(statistics[0]), scale = v_set1(statistics[1]);
-        wide sum[TREE_VECTORS] = {{0}}, along[TREE_VECTORS] = {{0}};
+        wide sum[TREE_VECTORS] = {{{{0}}}}, along[TREE_VECTORS] = {{{{0}}}};
         EACH_VECTOR_OF_ROW(width, panel_step) {
             v g = v_load(dy + at);
             if (!is_tangent) g *= v_load(gain + c);
             const wide wide_g = v_wide(v_true(g, width - c));
-            sum[u] += wide_g;
-            along[u] += wide_g * v_wide(v_true((v_load(z + at) - mean) * scale, width - c));
+            add(&sum[u], wide_g);
+            add_product(&along[u], wide_g, v_wide(v_true((v_load(z + at) - mean) * scale, width - c)));
         }
         const v mean_g = v_set1((real)(wide_sum(sum) / (double)width));
         const v mean_along = v_set1((real)(wide_sum(along) / (double)width));
@@ -100,11 +114,11 @@ static __attribute__((noinline)) void normalize_rows_bend(const real *dy, const 
                                                 const real *statistics, const int64_t rows, real *dz) {
     for (int64_t r = 0; r < rows; r++, dy += NR, s += NR, z += NR, dz += NR, statistics += 2) {
         const v mean = v_set1(statistics[0]), scale = v_set1(statistics[1]);
-        wide sum_g[TREE_VECTORS] = {{0}}, sum_s[TREE_VECTORS] = {{0}};
-        wide g_n[TREE_VECTORS] = {{0}}, s_n[TREE_VECTORS] = {{0}}, g_s[TREE_VECTORS] = {{0}};
+        wide sum_g[TREE_VECTORS] = {{{{0}}}}, sum_s[TREE_VECTORS] = {{{{0}}}};
+        wide g_n[TREE_VECTORS] = {{{{0}}}}, s_n[TREE_VECTORS] = {{{{0}}}}, g_s[TREE_VECTORS] = {{{{0}}}};
         EACH_VECTOR_OF_ROW(width, panel_step) {
-            sum_g[u] += v_wide(v_true(v_load(dy + at) * v_load(gain + c), width - c));
-            sum_s[u] += v_wide(v_true(v_load(s + at), width - c));
+            add(&sum_g[u], v_wide(v_true(v_load(dy + at) * v_load(gain + c), width - c)));
+            add(&sum_s[u], v_wide(v_true(v_load(s + at), width - c)));
         }
         const v mean_g = v_set1((real)(wide_sum(sum_g) / (double)width));
         const v mean_s = v_set1((real)(wide_sum(sum_s) / (double)width));
@@ -112,9 +126,9 @@ static __attribute__((noinline)) void normalize_rows_bend(const real *dy, const 
             const wide g = v_wide(v_true(v_load(dy + at) * v_load(gain + c) - mean_g, width - c));
             const wide t = v_wide(v_true(v_load(s + at) - mean_s, width - c));
             const wide normal = v_wide(v_true((v_load(z + at) - mean) * scale, width - c));
-            g_n[u] += g * normal;
-            s_n[u] += t * normal;
-            g_s[u] += g * t;
+            add_product(&g_n[u], g, normal);
+            add_product(&s_n[u], t, normal);
+            add_product(&g_s[u], g, t);
         }
         const double along_g = wide_sum(g_n) / (double)width, along_s = wide_sum(s_n) / (double)width;
         const v both = v_set1((real)(wide_sum(g_s) / (double)width - 3 * along_g * along_s));
