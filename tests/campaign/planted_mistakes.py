@@ -176,7 +176,7 @@ _NATIVE = [
         ("fastmlp/tabular/table/rows.pyx", "if code >= self.first.values[j]:", "if code > self.first.values[j]:", "tabular/test_tabular_rows.py"),
         ("c/panels/entries.h", "i-- > e->first[first];)", "--i > e->first[first];)", "engine/test_entries.py"),
         ("c/random/shuffle.h", "draw_below(drawn, i + 1, seed);", "draw_below(drawn, i, seed);", "engine/test_bits.py engine/test_batches.py"),
-        ("c/random/dropout.h", "mix32((uint32_t)(first + r) +", "mix32((uint32_t)(first + r + 1) +", "engine/test_blocks.py"),
+        ("c/random/dropout.h", "keys_set1((uint32_t)(first + r) +", "keys_set1((uint32_t)(first + r + 1) +", "engine/test_blocks.py"),
     ),
     *_native(
         "missing lock",
