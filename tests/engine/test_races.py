@@ -136,8 +136,8 @@ def train(net, options, each):
     """Fit, or learn in passes; call a function after each epoch or pass."""
     if options is not None:
         callbacks, given = [lambda state: each()], {"n_threads": 3, **options}
-        net.fit(X, Y, epochs=60, batch_size=100, callbacks=callbacks, **given)
-    for _ in range(25 if options is None else 0):
+        net.fit(X, Y, epochs=20, batch_size=100, callbacks=callbacks, **given)
+    for _ in range(10 if options is None else 0):
         net.partial_fit(X, Y, batch_size=100, n_threads=2)
         each()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Iterable
 from pathlib import Path
 
 import children
@@ -18,18 +17,19 @@ ROOT = Path(__file__).resolve().parents[2]
 NATIVE = {".pyx", ".pxi", ".pxd", ".h"}
 
 
-def is_newest(built: Iterable[Path]) -> bool:
-    """Return whether a module is there that is newer than all that it is compiled from."""
+def is_newest(module: Path) -> bool:
+    """Return whether a module is there, and newer than all that it is compiled from."""
     native = (path for path in (ROOT / "src_cython").rglob("*.*") if path.suffix in NATIVE)
     sources = [ROOT / "setup.py", ROOT / "tests" / "support" / "probe.pyx", *native]
     changed = max(path.stat().st_mtime for path in sources)
-    return any(path.stat().st_mtime > changed for path in built)
+    return module.exists() and module.stat().st_mtime > changed
 
 
 def build() -> str:
     """Compile the module if its sources have changed, one process at a time; returns the folder."""
     folder = ROOT / "build" / "probe"
-    if is_newest(folder.glob(f"probe{sysconfig.get_config_var('EXT_SUFFIX')}")):
+    built = folder / f"probe{sysconfig.get_config_var('EXT_SUFFIX')}"
+    if is_newest(built):
         return str(folder)
     folder.mkdir(parents=True, exist_ok=True)
     command = "setup.py", "-q", "build_probe", "--build-lib", folder
@@ -45,6 +45,7 @@ def build() -> str:
             f"tests/support/probe.pyx cannot be compiled: {result.stderr[-2000:]}\n"
             "install what tests need: pip install '.[test]', and a C compiler"
         )
+    built.touch()  # sources of other modules may be newer than those that it was compiled from
     return str(folder)
 
 

@@ -162,6 +162,7 @@ def test_few_rows_have_short_lessons(mixtures, count, monkeypatch):
 @pytest.mark.parametrize("mixtures", [None, pytest.param(4000, marks=pytest.mark.slow)])
 def test_work_grows_with_the_rows_unless_mixtures_are_asked_for(mixtures, monkeypatch):
     monkeypatch.setattr(distilled, "EPOCHS", 60)
+    monkeypatch.setattr(teachers, "WORK_OF_ROW", 50_000)
     taught, work, steps = teachers.taught, [], []
 
     def recorded(*arguments):

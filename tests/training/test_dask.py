@@ -1,5 +1,6 @@
 """Fits on a real cluster of Dask: odd partitions, workers that die, one process as the measure."""
 
+import contextlib
 import importlib
 import itertools
 import math
@@ -59,9 +60,9 @@ def divided(*tables, lengths):
 pytestmark = pytest.mark.timeout(300)  # a task that never ends would hold up all other tests
 
 
-def cluster(workers):
+def cluster(workers, threads=1):
     """Start a cluster; if a worker does not come up within a minute, start another one."""
-    options = {"threads_per_worker": 1, "dashboard_address": ":0", "death_timeout": 60}
+    options = {"threads_per_worker": threads, "dashboard_address": ":0", "death_timeout": 60}
     try:
         return distributed.LocalCluster(n_workers=workers, **options)
     except Exception as error:
@@ -69,13 +70,20 @@ def cluster(workers):
         return distributed.LocalCluster(n_workers=workers, **options)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def client():
+@contextlib.contextmanager
+def at_work(*machines):
+    """Start a cluster, see `cluster`; return its client, which is the current one."""
     # Workers wait without limit for the locks of a folder that all clusters of a machine share.
     unshared = dask.config.set({"distributed.worker.use-file-locking": False})
-    with unshared, cluster(2) as machines, distributed.Client(machines) as client:
+    with unshared, cluster(*machines) as workers, distributed.Client(workers) as client:
         # Both threads of a worker would import at once, with the first tasks.
         client.run(importlib.import_module, "fastmlp.dask")
+        yield client
+
+
+@pytest.fixture(scope="module", autouse=True)
+def client():
+    with at_work(1, 2) as client:  # each process takes seconds to import what it needs
         yield client
 
 
@@ -368,7 +376,8 @@ def test_workers_train_one_network_as_one_process_with_the_same_batches(weighted
     X, y, *w = divided(*(table[:n] for table in tables), lengths=(0, 37, 64))
     options = {"epochs": 3, "shuffle": False, "l2": 0.01, "clip_norm": 1.0}
     net, alone = network(), network()
-    history = fastmlp.dask.fit(net, X, y, *w, batch_size=23, **options)
+    with at_work(2):
+        history = fastmlp.dask.fit(net, X, y, *w, batch_size=23, **options)
     each = np.split(np.arange(n), [50])  # the rows of each worker: 12 of them in each step
     order = np.concatenate([own[k : k + 12] for k in range(0, 51, 12) for own in each])
     x, t, *v = (table[:n].to_numpy()[order] for table in tables)
@@ -387,12 +396,12 @@ def test_workers_that_die_or_fail_end_the_fit_of_one_network_which_is_unchanged(
     X, y = divided(FRAME[["a"]], NUMBERS, lengths=(600, 600))
     net = fastmlp.MLP([1, 4, 1], rng=0)
     before = net.predict([[1.0]])
-    distributed.get_client().wait_for_workers(2, timeout=60)
-    with pytest.raises(RuntimeError, match="died"):
-        fastmlp.dask.fit(net, X, y, epochs=1000, callbacks=[Dies(tmp_path, deaths)])
-    distributed.get_client().wait_for_workers(2, timeout=60)
-    with pytest.raises(ValueError, match="expected|features|columns"):
-        fastmlp.dask.fit(network(), X, y)
+    with at_work(2) as client:
+        with pytest.raises(RuntimeError, match="died"):
+            fastmlp.dask.fit(net, X, y, epochs=1000, callbacks=[Dies(tmp_path, deaths)])
+        client.wait_for_workers(2, timeout=60)
+        with pytest.raises(ValueError, match="expected|features|columns"):
+            fastmlp.dask.fit(network(), X, y)
     np.testing.assert_array_equal(net.predict([[1.0]]), before)
     assert net.history is None
 

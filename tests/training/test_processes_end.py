@@ -209,7 +209,9 @@ def fit_with_interrupt(at):
     return ranks.run(2, work), work
 
 
-@pytest.mark.parametrize("first", [1, *(pytest.param(k, marks=pytest.mark.slow) for k in (2, 3))])
+@pytest.mark.parametrize(
+    "first", [1, *(pytest.param(k, marks=pytest.mark.slow) for k in range(2, 7))]
+)
 def test_an_interrupt_at_any_line_ends_all_ranks(monkeypatch, first):
     monkeypatch.setattr(ranks, "SECONDS", 20)
     for _ in range(2):  # the first fit of a process runs more lines, which fill caches
@@ -217,7 +219,7 @@ def test_an_interrupt_at_any_line_ends_all_ranks(monkeypatch, first):
         ranks.good(results)
     total = work.seen
     assert total > 250
-    for at in range(first, total + 1, 3):
+    for at in range(first, total + 1, 6):
         (other, second), _ = fit_with_interrupt(at)
         assert isinstance(second, KeyboardInterrupt), at
         assert "could not be told" not in str(getattr(second, "__notes__", "")), at
