@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp._network.activations import ACTIVATIONS
 
 with warnings.catch_warnings():  # what PyTorch says to newer Pythons and NumPys is its own matter
     warnings.simplefilter("ignore")
     torch = pytest.importorskip("torch", reason="needs torch")
 
 X = np.random.default_rng(0).normal(size=(50, 4))
-NAMES = ["relu", "leaky_relu", "elu", "selu", "softplus", "sigmoid", "tanh", "gelu"]
-NAMES += ["gelu_tanh", "silu", "mish", "identity"]
 
 
 def net(*sizes, **options):
@@ -40,7 +39,7 @@ def module_dtype(model):
 
 
 MODELS = {
-    **{name: {"activation": name} for name in NAMES},
+    **{name: {"activation": name} for name in ACTIVATIONS},
     **{f"parametric {name}": {"activation": name, "parametric": True} for name in ("relu", "mish")},
     "float32": {"dtype": "float32"},
     "before": {"layer_norm": "before", "dropout": [0.1, 0]},

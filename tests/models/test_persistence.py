@@ -10,6 +10,7 @@ from pathlib import Path
 import cloudpickle
 import joblib
 import numpy as np
+import pandas
 import pytest
 from tiny_tables import LABELS, SMALL, X, Y, classifier, regressor
 
@@ -142,11 +143,15 @@ def test_an_estimator_comes_back_with_the_same_bits(name, writer, tmp_path):
 def test_types_that_skops_has_to_trust_are_those_of_the_page():
     models = [*map(fitted, ESTIMATORS)]
     models += [regressor(loss=loss).fit(X, np.exp(Y)) for loss in ("gamma", "tweedie")]
+    models.append(regressor(loss="quantiles", quantile=[0.1, 0.9]).fit(X, Y))
+    days = pandas.DataFrame(X, columns=list("abc")).assign(day=np.arange(len(X)).astype("M8[D]"))
+    models.append(dated := regressor().fit(days, Y).partial_fit(days, Y))
     survival = TabMLPSurvival(preset="fast", random_state=0, epochs=2, members=2)
     models.append(survival.fit(X, time=np.exp(Y), event=Y > 0))
     skops = writer_of_skops()
     types = (skops.get_untrusted_types(data=skops.dumps(model)) for model in models)
     assert sorted({each for of_model in types for each in of_model}) == trusted()
+    assert np.array_equal(by_skops(dated, None).predict(days), dated.predict(days))
 
 
 def test_a_pickle_of_a_table_has_no_state_of_an_optimizer():
