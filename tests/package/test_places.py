@@ -14,10 +14,13 @@ import tolerances
 
 import fastmlp
 from fastmlp._export import c_derivatives, c_text, onnx_nodes
+from fastmlp._files import inspection
 from fastmlp._models.conversion import to_torch
 from fastmlp._network import activations, losses, names, optimizers, schedules
 from fastmlp.sklearn.estimator import BaseMLP
+from fastmlp.tabular.export import c_source
 from fastmlp.tabular.outcome import loss_rows
+from fastmlp.tabular.table import forms
 
 ROOT = Path(__file__).resolve().parents[2]
 C_TABLES = "src_cython/c/tables"
@@ -91,6 +94,14 @@ KINDS = {
             "fastmlp/_network/names.py, TableLossName": get_args(names.TableLossName),
         },
         {"the docstring of TabMLPRegressor": of_parameter(fastmlp.TabMLPRegressor, "loss")},
+    ),
+    "kind of numbers of tables": (
+        {
+            "fastmlp/tabular/table/forms.py": {*forms.KINDS} - {"number"},
+            "fastmlp/tabular/export/c_source.py": c_source.UNITS,
+            "fastmlp/_files/inspection.py": inspection.KINDS,
+        },
+        {},
     ),
     "row of an optimizer": (
         {
