@@ -208,7 +208,7 @@ GUESSES = {
         "eval": "= nothing is to be done: predict never drops units, whatever was trained before",
         "copy": "= copy.deepcopy(model) is a copy",
         "cuda": "= nothing is to be done: models are in the memory of the CPU",
-        "coefs_": None,
+        "coefs_": "weights",
         "loss_curve_": "history",
         "losses": "history.loss",
         "laplacian": "hessian(X).trace(axis1=-2, axis2=-1)",
@@ -216,7 +216,7 @@ GUESSES = {
         "d2": "hessian(X)",
         "theta": "parameters_vector",
         "reset": "= a new fastmlp.MLP(...) has new weights",
-        "divergence": None,
+        "divergence": "jacobian(X).trace(axis1=-2, axis2=-1)",
     },
     "Ensemble": {
         "decision_function": None,
