@@ -116,6 +116,7 @@ DATA = [
     (TypeError, r"y is \['a', 'b'\] .* names of columns, but", {"X": FRAME, "y": ["a", "b"]}),
     (ValueError, "X_val and y_val belong together", {"X_val": X}),
     (ValueError, "X_val and y_val belong together", {"y_val": Y}),
+    (ValueError, "y has masked", {"X_val": X, "y_val": np.ma.masked_array(Y, Y > 1)}),
     (ValueError, "inconsistent numbers", {"X_val": X, "y_val": Y[1:]}),
     (ValueError, "2 features", {"X_val": X[:, 1:], "y_val": Y}),
     (ValueError, "y has 2 outputs but 1", {"X_val": X, "y_val": np.c_[Y, Y]}),

@@ -199,6 +199,7 @@ NO_HIGH = {"class_weight": {"high": 0.0}, "prior": "weighted"}
 WRONG = [
     (regressor, {}, (LATER[["a", "b"]], RULE), "The feature names should match"),
     (regressor, {}, (LATER, RULE[:9]), "inconsistent numbers of samples"),
+    (regressor, {}, (LATER, np.ma.masked_array(RULE, RULE > 0)), "y has masked entries"),
     (regressor, {}, (LATER, None), "y is None and X is a DataFrame"),
     (regressor, {}, (LATER, RULE, -RULE), "Negative values in data"),
     (regressor, {}, (LATER, RULE, 0 * RULE), "at least one non-zero"),

@@ -245,7 +245,6 @@ class Reader:
         X, y, sample_weight, groups, chosen, time_of_rows = chunk
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
-        check_unmasked(y=y, sample_weight=sample_weight, groups=groups, time=time_of_rows)
         X = checked(X, self.target_class.estimator)
         names = names_of(X)
         target = self.target_class.of_fit(self.parameters, y)
@@ -394,9 +393,10 @@ def _meant(X: TableLike, name: Any) -> str | None:
 def with_target(X: Any, y: Any, role: str = "y", **of_rows: Any) -> tuple[Any, Any]:
     """Return a table and its targets; a name is that of the column of a frame that has them.
 
-    It warns if the index of the targets, weights or groups has the order of other rows. The role of
-    the targets is their name in messages.
+    Masked ones are refused. It warns if the index of the targets, weights or groups has the order
+    of other rows. The role of the targets is their name in messages.
     """
+    check_unmasked(**{role: y}, **of_rows)
     data_warnings.check_order(X, **{role: y}, **of_rows)
     are_names = isinstance(y, list) and all(_is_name(name) and _has_column(X, name) for name in y)
     if are_names and 0 < len(y) != len(X):
