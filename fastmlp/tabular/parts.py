@@ -21,7 +21,7 @@ import numpy as np
 from fastmlp._core.intervals import check_count
 from fastmlp.tabular.fit import reading
 from fastmlp.tabular.fit.reading import TableChunk
-from fastmlp.tabular.fit.training import assembled, calibrated, train
+from fastmlp.tabular.fit.training import assembled, calibrated, reported, train
 from fastmlp.tabular.fitted.fitted_table import HeldOut
 from fastmlp.tabular.recipe import folds, monotone
 from fastmlp.tabular.recipe.blend import Blend, BlendResult, blended
@@ -401,6 +401,7 @@ def merged(
     of_rows = folds.numbered(np.concatenate(numbers)) if numbers else None
     cost = mean_cost(target, whole, target.cost_weights(unequal))
     shares = [k / sum(rows) * part.blend.weights for k, part in zip(rows, results, strict=True)]
+    size = plan.size / len(parts) / 1e6
     result = BlendResult(
         Blend([group.of_first(least) for group in groups], np.concatenate(shares)),
         whole,
@@ -409,11 +410,9 @@ def merged(
         cost,
         [group for part in results for group in part.trained],
         replace(first.result.division, out=out),
-        [
-            *(note for part in results for note in part.notes),
-            f"trained in {len(parts)} random parts of {plan.size / len(parts) / 1e6:,.0f} MB{why}",
-        ],
+        [note for part in results for note in part.notes],
     )
+    result.notes.append(f"trained in {len(parts)} random parts of {size:,.0f} MB{why}")
     times = earlier = None
     if first.times is not None:
         times = np.concatenate([part.times for part in parts])
@@ -421,16 +420,9 @@ def merged(
     scored = ScoredRows(np.arange(len(whole)), target, unequal, of_rows, times, earlier)
     calibration, more, result = calibrated(scored, result, monotone.is_set(plan.parameters))
     held_out = HeldOut(result.out_of_fold, out, unequal, earlier=earlier)
-    fitted = assembled(
-        model.get_params(deep=False),
-        first.columns,
-        first.feature_names,
-        result,
-        calibration,
-        held_out,
-        rows=(table, target),
-        n=n,
-        seconds={"training": seconds},
-        more=more,
+    columns, names = first.columns.with_typical(table), first.feature_names
+    report = reported(result, columns, target, n, {"training": seconds}, more)
+    parameters, rows_of_fit = model.get_params(deep=False), (table, target)
+    return model.with_fitted(
+        assembled(parameters, columns, names, result, calibration, held_out, report, rows_of_fit)
     )
-    return model.with_fitted(fitted)

@@ -257,7 +257,7 @@ PHASES = {
     "encoding": ("fastmlp.tabular.table.encoding", "_measured"),
     "training": ("fastmlp.tabular.recipe.blend", "fit"),
     "blending": ("fastmlp.tabular.recipe.blend", "greedy"),
-    "report": ("fastmlp.tabular.fit.training", "assembled"),
+    "report": ("fastmlp.tabular.fit.training", "reported"),
 }
 
 

@@ -154,17 +154,17 @@ def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: b
         earlier = np.full(predictions.shape, np.nan)
         earlier[scored] = data.scored.earlier
     held_out = HeldOut(predictions, out, weights, rows.sampled, learned, earlier)
+    whole, target = rows.columns.with_typical(table), data.target.with_rows(rows.target.y)
+    report = reported(result, whole, target, len(table), trained.seconds, more)
     return assembled(
         parameters,
-        rows.columns,
+        whole,
         rows.feature_names,
         result,
         calibration,
         held_out,
-        rows=(table, data.target.with_rows(rows.target.y)),
-        n=len(table),
-        seconds=trained.seconds,
-        more=more,
+        report,
+        (table, target),
     )
 
 
@@ -210,31 +210,23 @@ def calibrated(
     return calibration, lines | more, result
 
 
-def assembled(
-    parameters: Mapping[str, Any],
-    columns: Columns,
-    feature_names: Array | None,
+def reported(
     result: BlendResult,
-    calibration: Calibration,
-    held_out: HeldOut,
-    *,
-    rows: tuple[Table, Target],
+    columns: Columns,
+    target: Target,
     n: int,
     seconds: dict[str, float],
     more: dict[str, str],
-) -> FittedTable:
-    """Return the fitted table of a blend that was trained on n rows; ``more`` is for the report.
-
-    The networks keep no rows of the target.
-    """
-    members, target, blend = [], rows[1], result.blend
-    for share, trained in zip(blend.weights, result.trained, strict=True):
+) -> Report:
+    """Return the report of a blend that was trained on n rows, with ``more`` lines."""
+    members = []
+    for share, trained in zip(result.blend.weights, result.trained, strict=True):
         group = trained.members
         networks = f"{len(group)} networks of {group.spec.layer_sizes[0]} inputs"
         epoch = f", epoch {trained.epoch} of {trained.run}" if trained.run else ""
         members.append(f"{share:.0%}: {trained.recipe.title} ({networks}){epoch}")
     stages = {"stages": "; then ".join(result.stage_log)} if result.stage_log else {}
-    report = Report(
+    return Report(
         n,
         len(columns.names),
         columns.kinds,
@@ -247,12 +239,25 @@ def assembled(
         stages | more,
         result.notes,
     )
+
+
+def assembled(
+    parameters: Mapping[str, Any],
+    columns: Columns,
+    feature_names: Array | None,
+    result: BlendResult,
+    calibration: Calibration,
+    held_out: HeldOut,
+    report: Report,
+    rows: tuple[Table, Target],
+) -> FittedTable:
+    """Return the fitted table of a blend, whose networks keep no rows of the target."""
+    blend = result.blend
     first = max(result.trained, key=lambda trained: trained.run > 0)  # the first with epochs
     without_rows = blend.target.with_rows(None)
     groups = [replace(group, target=without_rows) for group in blend.groups]
     whole = replace(blend, groups=groups)
     facts = Facts(report, first.history, first.curve, first.epoch, first.run)
-    columns = columns.with_typical(rows[0])
     return FittedTable(
         dict(parameters), columns, feature_names, whole, calibration, held_out, facts, rows=rows
     )
