@@ -667,7 +667,7 @@ def test_progress_is_shown_on_a_terminal(folder):
 
 @pytest.mark.slow
 def test_bench_compares_what_is_installed(tmp_path):
-    words = ("bench", "--seconds", "25", "--only", "scikit-learn", "-o", "b.json")
+    words = ("bench", "--seconds", "12", "--only", "scikit-learn", "-o", "b.json")
     said = children.printed(run(*words, folder=tmp_path, timeout=600))
     result = json.loads((tmp_path / "b.json").read_text())
     assert result["libraries"] == ["fastmlp", "scikit-learn"]
