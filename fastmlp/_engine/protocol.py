@@ -134,8 +134,11 @@ class Engine(Protocol):
     ) -> NDArray[Any]:
         """Return the predictions (n, heads * m); if not linked, the outputs before the link."""
 
-    def predict_row(self, x: Any) -> NDArray[Any] | None:
-        """Return the prediction of one plain finite row, which needs no checks; None otherwise."""
+    def predict_row(self, x: Any, flat: bool = False) -> NDArray[Any] | None:
+        """Return the prediction of one plain finite row, which needs no checks; None otherwise.
+
+        Its shape is (1, C), or (1,) of one output if it is to be flat.
+        """
 
     def evaluate(self, data: Data, team: Team | None = None) -> float:
         """Return the weighted mean loss, without penalty and dropout."""

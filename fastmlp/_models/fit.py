@@ -69,7 +69,7 @@ class FitOptions(NamedTuple):
         )
 
 
-@dataclass(eq=False, frozen=True, slots=True)
+@dataclass(eq=False, slots=True)  # frozen, each of the many fields would take twice as long
 class Fit:
     """One fit: a model, its checked data and plans, and the user's options."""
 

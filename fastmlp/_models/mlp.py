@@ -549,11 +549,9 @@ class MLP(Exportable, Explainable):
         True
         """
         network = self._network
-        z: Any = network.engine.predict_row(X)  # None: not that plain
+        z: Any = network.engine.predict_row(X, network.flat_y)  # None: not that plain
         if z is not None and out is None and link is True:
-            if network.has_heads:
-                return network.shaped(z)
-            return z[:, 0] if network.flat_y else z
+            return network.shaped(z) if network.has_heads else z
         linked = check_flag("link", link)
         if out is not None or check.is_source(X):
             from fastmlp._models import blockwise

@@ -302,7 +302,7 @@ class Trainer(Training):
         self.averages: Sequence[WeightAverage] = ()
         self.fused: FusedEpochs | None = None  # made after the first epoch, which is measured
         self.reorders = False
-        self.stored: Any = None  # epochs, factor and number of seeds of the last `store`
+        self.stored: Any = None  # epochs, factor and used seeds of the last `store`
         self.strategy: Strategy = self._strategy()
         self.fuses = reporter.state.epochs > MIN_FUSED_EPOCHS and self._fuses()
         if self.shuffles is not None:
@@ -417,7 +417,7 @@ class Trainer(Training):
         """Store the state for resuming, unless nothing has changed since the last call."""
         epochs, scale = self.evaluator.epochs, self.state.learning_rate_scale
         shuffles = self.shuffles
-        now = epochs, scale, shuffles and shuffles.n_drawn()
+        now = epochs, scale, shuffles and shuffles.used
         if self.fused is not None and self.fused.is_ahead:
             for member in self.fit.members:
                 member.keep(None)  # what a resumed fit had is of fewer epochs than the history

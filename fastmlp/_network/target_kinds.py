@@ -31,7 +31,8 @@ class TargetKind:
         if not y.size:
             return
         for extreme in (np.fmin.reduce(y, axis=None), np.fmax.reduce(y, axis=None)):
-            if not (np.isnan(extreme) or self.allowed.has(extreme)):
+            number = float(extreme)
+            if not (math.isnan(number) or number in self.allowed):
                 raise ValueError(
                     f"{name} holds {extreme} but {loss} expects targets in {self.allowed}: "
                     f"{self.remedy}"

@@ -47,10 +47,6 @@ class Shuffles:
         stream, place = self._places[k]
         return stream.drawn if stream.members == 1 else stream.drawn[place :: stream.members]
 
-    def n_drawn(self) -> int:
-        """Return the number of seeds that were drawn for all members."""
-        return sum([len(stream.drawn) for stream in self._streams.values()])
-
     def next_seed(self) -> int:
         """Return the seed of the next epoch of a single member."""
         stream = self._places[0][0]

@@ -20,7 +20,6 @@ from fastmlp._models.network import Network
 from fastmlp._network.activations import Array
 from fastmlp._network.exported import Exported, Labels
 from fastmlp._network.sparse import is_sparse, rows_of
-from fastmlp._validation.check import is_plain
 from fastmlp.sklearn import parameters, training
 from fastmlp.sklearn.bases import CallbackSupportMixin, with_callbacks
 from fastmlp.sklearn.fitted import FittedNetwork
@@ -284,10 +283,12 @@ class BaseMLP(Exportable, Explainable, parameters.Validated, CallbackSupportMixi
 
     def _outputs_of(self, fitted: FittedNetwork, X: TableLike) -> Array:
         """Return outputs of the value of a fit, (n, columns)."""
-        network, spec = fitted.network, fitted.network.spec
+        network = fitted.network
         # validate_data takes tens of microseconds. Plain inputs skip it; it handles unusual inputs
         # and raises all errors.
-        if "feature_names_in_" not in fitted.attributes and is_plain(X, spec):
+        if not fitted.has_names and (row := network.predict_row(X)) is not None:
+            return row
+        if fitted.takes(X):
             return network.predict(X, self.n_jobs)
         with checking(X):
             checked = validate_data(

@@ -9,9 +9,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeGuard, TypeVar
 
 from fastmlp._core.history import History
+from fastmlp._network.activations import Array
+from fastmlp._validation.check import is_plain
 from fastmlp.sklearn.scaled_network import ScaledNetwork
 
 # Attributes with one entry per epoch, and all others that an epoch changes.
@@ -54,6 +56,15 @@ class FittedNetwork:
     attributes: dict[str, Any]
     # Lists that a fit extends while it continues from this value, with their lengths here.
     lengths: Sequence[tuple[list[Any], int]] = ()
+
+    @property
+    def has_names(self) -> bool:
+        """Whether the columns have names, which scikit-learn compares."""
+        return "feature_names_in_" in self.attributes
+
+    def takes(self, X: Any) -> TypeGuard[Array]:
+        """Whether scikit-learn's checks, which take long, would leave these samples as they are."""
+        return not self.has_names and is_plain(X, self.network.spec)
 
     @property
     def is_apart(self) -> bool:

@@ -20,6 +20,7 @@ from fastmlp._core.intervals import first_non_finite
 from fastmlp._engine import compiled, native_engine
 from fastmlp._engine.thread_count import call_team, of_jobs
 from fastmlp._network.data import Data
+from fastmlp._network.losses import Loss
 from fastmlp._network.sparse import SparseRows
 from fastmlp._network.spec import Spec, build
 from fastmlp._network.tensors import Tensors, pack, unpack
@@ -29,9 +30,13 @@ from fastmlp.sklearn.scaling import Arrays, Scaling
 
 
 def spec_of(
-    estimator: parameters.Validated, n_features: int, targets: Any, dtype: DTypeLike
+    estimator: parameters.Validated,
+    n_features: int,
+    targets: Any,
+    dtype: DTypeLike,
+    loss: Loss | None = None,
 ) -> Spec:
-    """Return the spec of the network that the estimator's parameters describe."""
+    """Return the spec of an estimator's network; the loss is by default that of its parameters."""
     hidden = parameters.hidden_sizes(estimator.hidden_layer_sizes)
     dropout, compute = estimator.dropout, estimator.compute
     if compute is not None:
@@ -41,7 +46,7 @@ def spec_of(
     options: dict[str, Any] = {
         "layer_sizes": (n_features, *hidden, targets.n_outputs),
         "activation": parameters.activation_names(estimator.activation),
-        "loss": estimator._loss(targets),
+        "loss": loss or estimator._loss(targets),
         "dtype": dtype,
         "dropout": dropout if isinstance(dropout, Real) else tuple(dropout),
         "compute": compute,
@@ -233,10 +238,12 @@ class ScaledNetwork:
             )
         return narrow
 
+    def predict_row(self, x: Any) -> NDArray[Any] | None:
+        """Return the prediction of one plain finite row; None of others, see `predict`."""
+        return self.predictor.predict_row(x)
+
     def predict(self, x: NDArray[Any], n_jobs: int | None = None) -> NDArray[Any]:
         """Return predictions for raw inputs of the network's dtype, (n, heads * outputs)."""
-        if x.shape[0] == 1:  # one row needs no threads
-            return self.predictor.predict(x)
         with call_team(self.n_weights, x.shape[0], of_jobs(n_jobs)) as team:
             return self.predictor.predict(x, team)
 

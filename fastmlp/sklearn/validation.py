@@ -112,6 +112,18 @@ def _first_non_finite(X: Any) -> tuple[int, ...]:
     return tuple(map(int, min(places.tolist(), default=())))
 
 
+def are_plain(y: Any, n: int) -> bool:
+    """Whether scikit-learn's checks would leave these targets of n samples as they are."""
+    return (
+        type(y) is np.ndarray
+        and y.dtype.kind in "fi"
+        and y.ndim in (1, 2)
+        and len(y) == n
+        and y.size > 0
+        and first_non_finite(y) is None
+    )
+
+
 def refuse_text(y: ArrayLike | None, classifier: str) -> None:
     """Reject text as regression targets, which NumPy would convert to numbers."""
     array = np.asarray(y)

@@ -38,9 +38,12 @@ TWINS = WAYS | {"file for predictions": for_predictions, "checkpoint": resumed}
 LOSSES = ("squared_error", "gaussian_nll", "binary_cross_entropy")
 
 
+def heads(prediction):
+    return prediction if isinstance(prediction, tuple) else (prediction,)
+
+
 def shapes(prediction):
-    heads = prediction if isinstance(prediction, tuple) else (prediction,)
-    return {head.shape for head in heads}
+    return {head.shape for head in heads(prediction)}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -52,6 +55,11 @@ def test_predictions_have_the_shape_of_y(mlp, fit, loss):
         FITS[fit](net, y)
         assert shapes(net.predict(X)) == {y.shape}
         assert shapes(net.predict(X[:1])) == {y[:1].shape}
+        plain = X[:2].astype(net.dtype)  # a plain row has a way of its own
+        for alone, two in zip(
+            heads(net.predict(plain[:1])), heads(net.predict(plain)), strict=True
+        ):
+            np.testing.assert_array_equal(alone, two[:1], strict=True)
         assert shapes(net.predict(X[:0])) == {y[:0].shape}
         assert net.jacobian(X).ndim == 3
         assert net.predictor()(X).shape == (N, net.loss.heads)

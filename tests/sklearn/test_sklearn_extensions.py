@@ -19,6 +19,7 @@ from sklearn.model_selection import train_test_split
 
 import fastmlp
 from fastmlp._engine import native_engine
+from fastmlp.sklearn import estimator, training
 from fastmlp.sklearn.fitted import fitted_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -377,6 +378,36 @@ def test_standardize_with_weights_validation_and_further_training():
     assert net.loss_curve_[-1] < before
     early = classifier(standardize=True, early_stopping=True, max_iter=100).fit(x, y)
     assert early.score(x, y) > 0.85
+
+
+@pytest.mark.parametrize("make", [regressor, classifier])
+def test_plain_arrays_skip_only_checks_that_leave_them_as_they_are(make, monkeypatch):
+    x, y = line(60)
+    y = y if make is regressor else (y > 0).astype(int)
+    first = {} if make is regressor else {"classes": [0, 1]}
+    net, other = (make(random_state=0).partial_fit(x, y, **first) for _ in range(2))
+    narrow = x.astype(np.float32)
+    with monkeypatch.context() as patch:
+        for module in (training, estimator):
+            patch.setattr(module, "validate_data", None)
+        net.partial_fit(x, y).partial_fit(x[:7], y[:7])
+        outputs = [net.predict(x[:1])[0], *net.predict(x[1:])]
+        with pytest.raises(TypeError, match="not callable"):  # of another dtype than the network
+            net.partial_fit(narrow, y)
+    other.partial_fit(x.tolist(), y.tolist()).partial_fit(x[:7].tolist(), y[:7].tolist())
+    np.testing.assert_array_equal(outputs, other.predict(x.tolist()))
+    gaps, wide = np.where(np.arange(3) == 1, np.nan, x), np.c_[x, x]
+    for bad_x, bad_y in [
+        *[(gaps, y), (wide, y), (x[:0], y[:0])],
+        *[(x, y[:9]), (x, gaps[:, 1]), (x, y[:, np.newaxis][:, :0]), (x, np.stack([[y]] * 60))],
+        *[(x, y * 1j), (x, y.astype("U")), (x, gaps)],
+    ]:
+        complaints = []  # samples of another dtype meet scikit-learn's checks
+        for samples in (bad_x, bad_x.astype(np.float32)):
+            with pytest.raises(ValueError, match=r"\w") as caught:
+                net.partial_fit(samples, bad_y)
+            complaints.append(str(caught.value))
+        assert complaints[0] == complaints[1]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -242,7 +242,7 @@ class Engine:
     def _forward(self, x: Array) -> ForwardPass:
         return ForwardPass(self.spec, self._parameters, x)
 
-    def predict_row(self, x: Any) -> None:
+    def predict_row(self, x: Any, flat: bool = False) -> None:
         """Return None: this engine has no fast path around the checks."""
 
     @np.errstate(over="ignore", invalid="ignore")

@@ -489,8 +489,11 @@ cdef class Engine(Parameters):
         if job.failed:
             raise MemoryError("no memory for the shares of columns")
 
-    def predict_row(self, x):
-        """Return the prediction (1, C) of one plain finite row (1, I), which needs no checks; else None."""
+    def predict_row(self, x, bint flat=False):
+        """Return the prediction (1, C) of one plain finite row (1, I), which needs no checks; else None.
+
+        If it is to be flat, that of one output is (1,).
+        """
         cdef cnp.npy_intp dims[2]
         cdef const fm_kernels* k = self.kernels
         cdef cnp.ndarray a
@@ -503,7 +506,7 @@ cdef class Engine(Parameters):
             return None
         dims[0] = 1
         dims[1] = self.operators[self.net.n_operators - 1].n_out
-        out = cnp.PyArray_SimpleNew(2, dims, self.typenum)
+        out = cnp.PyArray_SimpleNew(1 if flat and dims[1] == 1 else 2, dims, self.typenum)
         cdef const char* row = <const char*>cnp.PyArray_DATA(a)
         cdef bint is_done = self.predict_row_into(row, <char*>cnp.PyArray_DATA(out))
         return out if is_done else None

@@ -130,15 +130,15 @@ def shuffle(cnp.ndarray[int64_t, ndim=1, mode="c"] order, uint64_t seed, str lev
 # ---------------------------------------------------------------- memory
 
 
-def allocate(n_bytes):
+def allocate(int64_t n_bytes):
     """Return a zeroed array of at least `n_bytes` bytes; start and size are multiples of 64.
 
     All native memory comes from here: a lack of it is NumPy's MemoryError, and a test can put an
     inaccessible page behind every block.
     """
-    size = -(-n_bytes // ALIGNMENT) * ALIGNMENT
-    raw = np.zeros(size + ALIGNMENT, np.uint8)
-    start = -<object><uintptr_t>cnp.PyArray_DATA(raw) % ALIGNMENT
+    cdef cnp.npy_intp size = round_up(n_bytes, ALIGNMENT), room = size + ALIGNMENT
+    raw = cnp.PyArray_ZEROS(1, &room, cnp.NPY_UINT8, False)
+    cdef cnp.npy_intp start = ALIGNMENT - <uintptr_t>cnp.PyArray_DATA(raw) % ALIGNMENT
     return raw[start:start + size]
 
 
