@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from at_once import at_once, switching
@@ -18,6 +19,16 @@ def refused(lock):
             return False
     except RuntimeError as error:
         return "wait for its end" in str(error)
+
+
+def test_a_second_holder_is_refused():
+    lock = FitLock()
+    with lock.taken(), ThreadPoolExecutor(1) as others:
+        assert lock.is_mine()
+        assert refused(lock)
+        assert others.submit(refused, lock).result()
+        assert lock.is_mine()
+    assert not refused(lock)
 
 
 def test_never_two():
