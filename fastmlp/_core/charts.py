@@ -38,7 +38,7 @@ class Axes:
     label : str
         Label of the next lines, instead of their own; empty for their own.
     range : tuple of two floats, optional
-        Values that the axis of the lines or bars includes, so that charts have a common one.
+        Values that the axis of the lines or bars reaches; see `include`.
     xaxis : Axes
         The chart itself, for ``set_major_formatter``.
     """
@@ -86,6 +86,10 @@ class Axes:
     def set_major_formatter(self, text: Callable[[float, Any], str]) -> None:
         """Set the function from a place on the horizontal axis, and None, to its text."""
         self._x_text = text
+
+    def include(self, low: float, high: float) -> None:
+        """Let the axis of the lines or bars reach both values, so that charts have a common one."""
+        self.range = low, high
 
     def legend(self) -> None:
         """Do nothing: every label is explained."""

@@ -67,7 +67,8 @@ def train(
     earlier: FittedNetwork | None = vars(estimator).get("_fitted") if continues else None
     # scikit-learn's checks set attributes of the draft, and callbacks get it as ``state.model``.
     draft = copy_with_state(estimator, {**vars(estimator), "_fitted": earlier})
-    X_checked, y_checked, weights = _checked(draft, X, y, sample_weight, reset=earlier is None)
+    reset = earlier is None
+    X_checked, y_checked, weights = _checked(draft, X, y, sample_weight, reset, earlier)
     targets = draft._targets(y_checked, earlier and earlier.targets, one_epoch, classes)
     loss = draft._loss(targets)
     samples = Samples(X_checked, draft._encode(y_checked, targets, loss), weights, y=y_checked)
@@ -199,14 +200,21 @@ def _split(
 
 
 def _checked(
-    draft: Validated, X: TableLike | None, y: Any, sample_weight: ArrayLike | None, reset: bool
+    draft: Validated,
+    X: TableLike | None,
+    y: Any,
+    sample_weight: ArrayLike | None,
+    reset: bool,
+    earlier: FittedNetwork | None = None,
 ) -> tuple[Any, Any, Any]:
-    """Return checked arrays, or `SparseRows`; errors are scikit-learn's."""
+    """Return checked arrays, or `SparseRows`; errors are scikit-learn's.
+
+    What an earlier fit takes as it is, is not checked again by scikit-learn.
+    """
     if draft._target_checks:  # numbers
         validation.refuse_text(y, "MLPClassifier")
     else:
         y = validation.plain_labels(y)
-    earlier: FittedNetwork | None = draft._fitted
     are_plain = earlier is not None and earlier.takes(X) and validation.are_plain(y, len(X))
     with validation.checking(X):
         if not are_plain:

@@ -731,7 +731,7 @@ def _dependences(evidence: Evidence, features: list[Feature]) -> dict[str, Axes]
             charts[feature.column.name] = chart
             ends += found
     for chart in charts.values():
-        chart.range = min(ends), max(ends)
+        chart.include(min(ends), max(ends))
     return charts
 
 
