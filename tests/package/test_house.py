@@ -208,6 +208,12 @@ def test_tests_that_pages_and_scripts_name_are_there():
                 assert (ROOT / name).exists() or "FOLDER" in name, f"{path} names {name}"
 
 
+def test_files_of_tests_have_names_of_their_own():
+    """Pytest imports them by name alone: of two with one name, it refuses the second."""
+    names = collections.Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 def test_planted_mistakes_still_have_their_places():
     """See tests/campaign/mutants.py; a place is a text that the file has once."""
     module = runpy.run_path(str(ROOT / "tests" / "campaign" / "planted_mistakes.py"))
