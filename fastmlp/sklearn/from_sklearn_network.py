@@ -85,7 +85,7 @@ N_ROWS = 32  # compared with the source
 TOLERANCE = {"float32": 1e-4, "float64": 1e-6}  # relative to the largest prediction
 
 
-def from_sklearn(estimator: BaseEstimator) -> MLPClassifier | MLPRegressor | Ensemble:
+def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor | Ensemble:
     """Turn a fitted network or linear model of scikit-learn into one of fastmlp.
 
     Take it to predict faster, or to export a model as C.
