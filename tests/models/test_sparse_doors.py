@@ -314,3 +314,16 @@ def test_passes_copy_only_the_weights_that_move(options, dtype, holds):
             network_of(thin).engine.restore(arena)
             for a, b in zip(parameters(thin), arrays, strict=True):
                 np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("kind", ENGINES)
+def test_the_gradient_of_an_overflow_is_that_of_the_values_that_are_stored(kind):
+    """In an array 0 times infinity is NaN; a zero that is not stored is multiplied by nothing."""
+    net = ENGINES[kind]([2, 1], loss="poisson_nll", rng=0)
+    net.biases = [np.array([200.0])]  # whose exponential float32 does not hold
+    x, y = np.array([[1.0, 0.0]]), [[1.0]]
+    loss, (of_stored,), _ = net.gradients(sparse.csr_array(x), y)[:3]
+    assert loss == np.inf
+    np.testing.assert_array_equal(of_stored, [[np.inf], [0]])
+    np.testing.assert_array_equal(net.gradients(x, y)[1][0], [[np.inf], [np.nan]])

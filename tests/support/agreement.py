@@ -129,6 +129,14 @@ def left(net: Any) -> list[Any]:
     return [*net.state_dict().values(), repr(network_of(net).rng.bit_generator.state)]
 
 
+def of_finite(found: tuple[Any, ...]) -> Any:
+    """Return losses and their gradients, of losses that overflow themselves alone.
+
+    A zero of a dense row times infinity is NaN, a zero that is not stored adds nothing.
+    """
+    return found if np.isfinite(found[0]).all() else found[0]
+
+
 def networks_of_sparse_rows(rng: Draw) -> Iterator[float]:
     """Train, evaluate, differentiate and predict by both forms of the same rows."""
     n, n_inputs, dtype = rng.integers(1, 80), int(rng.integers(1, 60)), one_of(rng, *cases.DTYPES)
@@ -149,8 +157,8 @@ def networks_of_sparse_rows(rng: Draw) -> Iterator[float]:
         "partial_fit": lambda net, X: net.partial_fit(X, y, **step),
         "predict": lambda net, X: net.predict(X),
         "evaluate": lambda net, X: net.evaluate(X, y, **step),
-        "gradients": lambda net, X: net.gradients(X, y, **step),
-        "gradients of samples": lambda net, X: net.gradients(X, y, per_sample=True),
+        "gradients": lambda net, X: of_finite(net.gradients(X, y, **step)),
+        "gradients of samples": lambda net, X: of_finite(net.gradients(X, y, per_sample=True)),
         "predictor": lambda net, X: net.predictor()(X),
     }
     seed = int(rng.integers(2**32))
