@@ -80,6 +80,8 @@ def called(
         return None, error
     plain = {name: clean(name, value, model) for name, value in values.items()}
     same, same_error = attempt(lambda: do(twin, call, plain), more)
+    if isinstance(same_error, OverflowError):  # of a metric of huge integers, in some dtypes
+        return result, error
     assert str(same_error) == str(error), f"{what}: {error}, and with plain arrays {same_error}"
     assert digest(same) == digest(result), f"{what} gives other bits with plain arrays"
     assert state(twin) == state(model), f"{what} leaves another model with plain arrays"
