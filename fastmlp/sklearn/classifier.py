@@ -238,7 +238,7 @@ class MLPClassifier(Classifier, BaseMLP):
             )
         return earlier
 
-    def _encode(self, y: Array, targets: Targets, loss: losses.Loss) -> Array:
+    def _encode(self, y: Array, targets: Targets) -> Array:
         labels = targets.labels
         if labels.y_type_ == "multiclass":
             return np.searchsorted(labels.classes_, y).astype(np.int32)

@@ -200,8 +200,8 @@ class MLPRegressor(Regressor, BaseMLP):
             raise ValueError(f"y has {n_outputs} columns but {earlier.n_outputs} are expected")
         return Targets(n_outputs)
 
-    def _encode(self, y: Array, targets: Targets, loss: losses.Loss) -> Array:
-        KINDS[loss.target_kind].check(y, "y", f"loss={self.loss!r}")
+    def _encode(self, y: Array, targets: Targets) -> Array:
+        KINDS[self._loss(targets).target_kind].check(y, "y", f"loss={self.loss!r}")
         return y.reshape(len(y), -1).astype(np.float64, copy=False)
 
     def _loss(self, targets: Targets) -> losses.Loss:

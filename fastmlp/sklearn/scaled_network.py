@@ -20,7 +20,6 @@ from fastmlp._core.intervals import first_non_finite
 from fastmlp._engine import compiled, native_engine
 from fastmlp._engine.thread_count import call_team, of_jobs
 from fastmlp._network.data import Data
-from fastmlp._network.losses import Loss
 from fastmlp._network.sparse import SparseRows
 from fastmlp._network.spec import Spec, build
 from fastmlp._network.tensors import Tensors, pack, unpack
@@ -30,13 +29,9 @@ from fastmlp.sklearn.scaling import Arrays, Scaling
 
 
 def spec_of(
-    estimator: parameters.Validated,
-    n_features: int,
-    targets: Any,
-    dtype: DTypeLike,
-    loss: Loss | None = None,
+    estimator: parameters.Validated, n_features: int, targets: Any, dtype: DTypeLike
 ) -> Spec:
-    """Return the spec of an estimator's network; the loss is by default that of its parameters."""
+    """Return the spec of the network that the estimator's parameters describe."""
     hidden = parameters.hidden_sizes(estimator.hidden_layer_sizes)
     dropout, compute = estimator.dropout, estimator.compute
     if compute is not None:
@@ -46,7 +41,7 @@ def spec_of(
     options: dict[str, Any] = {
         "layer_sizes": (n_features, *hidden, targets.n_outputs),
         "activation": parameters.activation_names(estimator.activation),
-        "loss": loss or estimator._loss(targets),
+        "loss": estimator._loss(targets),
         "dtype": dtype,
         "dropout": dropout if isinstance(dropout, Real) else tuple(dropout),
         "compute": compute,

@@ -22,7 +22,6 @@ from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import fit_team, of_jobs
 from fastmlp._network.activations import Array
 from fastmlp._network.data import Data
-from fastmlp._network.losses import Loss
 from fastmlp._network.sparse import is_sparse, rows_of
 from fastmlp._network.spec import Spec
 from fastmlp._validation import check
@@ -70,13 +69,12 @@ def train(
     reset = earlier is None
     X_checked, y_checked, weights = _checked(draft, X, y, sample_weight, reset, earlier)
     targets = draft._targets(y_checked, earlier and earlier.targets, one_epoch, classes)
-    loss = draft._loss(targets)
-    samples = Samples(X_checked, draft._encode(y_checked, targets, loss), weights, y=y_checked)
+    samples = Samples(X_checked, draft._encode(y_checked, targets), weights, y=y_checked)
     rng = estimator._fitting.generator(estimator.random_state)
     before = None if earlier is None else earlier.network
-    network = _network(estimator, loss, before, samples, targets, rng)
+    network = _network(estimator, before, samples, targets, rng)
     spec = network.spec
-    held_out = _validation_samples(draft, targets, loss, *valid)
+    held_out = _validation_samples(draft, targets, *valid)
     if held_out is None and estimator.early_stopping and estimator.solver in STOCHASTIC:
         samples, held_out = _split(samples, spec, estimator.validation_fraction, rng)
     weights = _training_weights(estimator, samples, targets, spec)
@@ -169,7 +167,6 @@ def _solve(solver: BatchFit | LbfgsFit, n_jobs: int | None, fitted: FittedNetwor
 def _validation_samples(
     draft: Validated,
     targets: Targets,
-    loss: Loss,
     X: TableLike | None,
     y: ArrayLike | None,
     sample_weight: ArrayLike | None,
@@ -181,7 +178,7 @@ def _validation_samples(
         raise ValueError("X_val and y_val belong together: pass both to fit, or neither")
     X, y, weights = _checked(draft, X, y, sample_weight, reset=False)
     targets = draft._targets(y, targets, True)
-    return Samples(X, draft._encode(y, targets, loss), weights, y=y)
+    return Samples(X, draft._encode(y, targets), weights, y=y)
 
 
 def _split(
@@ -252,7 +249,6 @@ def _training_weights(
 
 def _network(
     estimator: Validated,
-    loss: Loss,
     before: ScaledNetwork | None,
     samples: Samples,
     targets: Targets,
@@ -260,7 +256,7 @@ def _network(
 ) -> ScaledNetwork:
     """Return a new network, or the one ``before`` with changed parameters of the estimator."""
     dtype = samples.x.dtype if before is None else before.spec.dtype
-    spec = spec_of(estimator, samples.x.shape[1], targets, dtype, loss)
+    spec = spec_of(estimator, samples.x.shape[1], targets, dtype)
     if before is None:
         network = ScaledNetwork(spec)
         first = first_parameters(spec, estimator.activation, rng)
