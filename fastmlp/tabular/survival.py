@@ -156,24 +156,7 @@ class TabMLPSurvival(BaseTabMLP):
             raise TypeError(
                 "X is a source but TabMLPSurvival reads tables in memory: pass a frame or an array"
             )
-        if (time is None) != (event is None) or (y is not None and time is not None):
-            raise TypeError(
-                "y, or both time and event, are expected: pass records of events and times as y, "
-                "or leave y out"
-            )
-        if y is None and time is None:
-            raise ValueError(
-                "TabMLPSurvival requires y to be passed, but the target y is None: pass records of "
-                "events and times, or time and event"
-            )
-        if y is None:
-            given: dict[str, Any] = {"time": time, "event": event}
-            for name, values in given.items():
-                if not isinstance(values, str) and np.ndim(values) != 1:
-                    raise ValueError(f"{name} has {np.ndim(values)} dimensions but 1 is expected")
-            X, time = with_target(X, time, "time")
-            X, event = with_target(X, event, "event")
-            y = paired(time, event)
+        X, y = _with_outcome(X, y, time, event)
         return super().fit(
             X, y, sample_weight, groups=groups, folds=folds, X_val=X_val, y_val=y_val
         )
@@ -302,14 +285,22 @@ class TabMLPSurvival(BaseTabMLP):
         """
         return self._of_hazards(X, np.asarray, out)
 
-    def score(self, X: TableLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self,
+        X: TableLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        time: ArrayLike | None = None,
+        event: ArrayLike | None = None,
+    ) -> float:
         """Return Harrell's concordance of :meth:`predict`.
 
         Parameters
         ----------
         X : frame or array-like, shape (n_samples, n_features)
             Rows, as for :meth:`predict`.
-        y : structured array, shape (n_samples,)
+        y, time, event : array-like, shape (n_samples,), or str, optional
             Events and times, as for :meth:`fit`.
         sample_weight : array-like, shape (n_samples,), optional
             Weights of the rows; a pair counts as their product.
@@ -320,6 +311,7 @@ class TabMLPSurvival(BaseTabMLP):
             The share of comparable pairs of rows of which the one with the higher risk has the
             event first; 0.5 is chance, NaN if no pair is comparable.
         """
+        X, y = _with_outcome(X, y, time, event)
         risks = self.predict(X)
         times, events, weights = _scored_rows(y, risks, sample_weight)
         return of_curves.concordance(times, events, risks, weights)
@@ -398,6 +390,29 @@ class TabMLPSurvival(BaseTabMLP):
         tags.target_tags.required = True
         tags.target_tags.positive_only = True
         return tags
+
+
+def _with_outcome(X: Any, y: Any, time: Any, event: Any) -> tuple[Any, Any]:
+    """Return inputs, and records of events and times, of arguments of fit; raise if they clash."""
+    if (time is None) != (event is None) or (y is not None and time is not None):
+        raise TypeError(
+            "y, or both time and event, are expected: pass records of events and times as y, "
+            "or leave y out"
+        )
+    if y is None and time is None:
+        raise ValueError(
+            "TabMLPSurvival requires y to be passed, but the target y is None: pass records of "
+            "events and times, or time and event"
+        )
+    if y is None:
+        given: dict[str, Any] = {"time": time, "event": event}
+        for name, values in given.items():
+            if not isinstance(values, str) and np.ndim(values) != 1:
+                raise ValueError(f"{name} has {np.ndim(values)} dimensions but 1 is expected")
+        X, time = with_target(X, time, "time")
+        X, event = with_target(X, event, "event")
+        y = paired(time, event)
+    return X, y
 
 
 def _scored_rows(

@@ -217,6 +217,9 @@ def test_all_forms_of_a_target_are_the_same(model):
     by_name = survival().fit(frame, time="days", event="died")
     assert list(by_name.feature_names_in_) == ["a", "b", "c"]
     np.testing.assert_array_equal(by_name.predict(frame[["a", "b", "c"]]), risk)
+    concordance = model.score(X, Y)
+    assert model.score(X, time=TIME, event=EVENT) == concordance
+    assert by_name.score(frame, time="days", event="died") == concordance
     every = survival().fit(X, TRUE)  # numbers alone are times of events
     same = survival().fit(X, time=TRUE, event=np.full(N, True))
     np.testing.assert_array_equal(every.predict(X), same.predict(X))
@@ -429,6 +432,15 @@ def test_folds_that_learn_nothing_are_refused():
 def test_scores_of_wrong_rows_are_refused(model, rows, weights, words):
     with pytest.raises(ValueError, match=words):
         model.score(X[:rows], Y, weights)
+
+
+def test_scores_need_both_times_and_events_or_records(model):
+    with pytest.raises(TypeError, match="y, or both time and event, are expected"):
+        model.score(X, Y, time=TIME, event=EVENT)
+    with pytest.raises(TypeError, match="y, or both time and event, are expected"):
+        model.score(X, time=TIME)
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        model.score(X)
 
 
 # ------------------------------------------------------------ tools of scikit-learn, files, exports
