@@ -163,7 +163,7 @@ class Checkpoint:
         states = callback_state.callback_states(state.callbacks, state.engine)
         for k, member in enumerate(network.members):
             part = states if member is network else callback_state.apart(states, k)
-            member.keep(member.stored_progress()._replace(callbacks=part))
+            member.keep(member.stored_resume_state()._replace(callbacks=part))
 
     def _is_best(self, state: State) -> bool:
         """Whether the last loss is the lowest of the history; NaN never is."""

@@ -93,7 +93,8 @@ class Fit:
         """
         network, path = self.network, self.options.path
         changes_weights = self.options.resume and (  # resuming may do so
-            path is not None or any(m.progress and m.progress.averaged for m in self.members)
+            path is not None
+            or any(m.resume_state and m.resume_state.averaged for m in self.members)
         )
         undo, n_before = network.undo(changes_weights), -1
         try:
@@ -242,7 +243,7 @@ class Fit:
     def _state_of(self, k: int) -> ResumeState:
         """Return the state of a member to resume."""
         member, plan, path = self.members[k], self.plans[k], self.options.path
-        state, history = member.progress, member.history
+        state, history = member.resume_state, member.history
         resume = f"resume is {True if path is None else path!r}"
         if history is None or state is None or not state.rows:
             raise ValueError(
@@ -280,11 +281,11 @@ def _initial_state(engine: Engine, plan: Plan, rng: np.random.Generator) -> Resu
     return ResumeState(plan.optimizer.kind, 0, next_seed(rng))
 
 
-def _continues(progress: ResumeState | None, engine: Engine, plan: Plan) -> bool:
+def _continues(state: ResumeState | None, engine: Engine, plan: Plan) -> bool:
     """Whether a pass continues the state of earlier passes."""
-    if progress is None or progress.rows or progress.kind != plan.optimizer.kind:
+    if state is None or state.rows or state.kind != plan.optimizer.kind:
         return False
-    return engine.can_go_on(progress.step)
+    return engine.can_go_on(state.step)
 
 
 def next_seed(rng: np.random.Generator) -> int:
@@ -326,7 +327,7 @@ def one_pass(
     undos = []
     try:
         for k, member in enumerate(members):
-            plan, engine, state, samples = plans[k], member.engine, member.progress, data[k]
+            plan, engine, state, samples = plans[k], member.engine, member.resume_state, data[k]
             goes_on = _continues(state, engine, plan)
             undos.append(member.undo(draws=not goes_on))
             if state is None or not goes_on:

@@ -38,7 +38,7 @@ class NetworkState(NamedTuple):
     spec: Spec
     rng: np.random.Generator
     history: History | None
-    progress: ResumeState | None  # None where the engine's arrays have no optimizer's state
+    resume_state: ResumeState | None  # None where the engine's arrays have no optimizer's state
     flat_y: bool
     engine: dict[str, Any]  # arrays of the parameters, and of the optimizer
 
@@ -65,7 +65,7 @@ class Network:
         "make_engine",
         "n_weights",
         "plan_cache",
-        "progress",
+        "resume_state",
         "rng",
         "spec",
     )
@@ -80,7 +80,7 @@ class Network:
         self.lock = FitLock()  # allows one fit at a time, and no assignment by other threads
         self.plan_cache = PlanCache(spec)
         self.history: History | None = None
-        self.progress: ResumeState | None = None  # later training goes on with it
+        self.resume_state: ResumeState | None = None  # later training goes on with it
         self.flat_y = False  # whether y was (n,) in the last fit; see `learn_shape`
 
     @classmethod
@@ -98,7 +98,7 @@ class Network:
             return network
         arrays = optimizer_state.to_arrays(spec, tuple(map(list, parameters)), optimizer)
         network.engine.set_state(arrays)
-        network.progress = ResumeState(optimizer.kind, optimizer.step, 0)
+        network.resume_state = ResumeState(optimizer.kind, optimizer.step, 0)
         return network
 
     @classmethod
@@ -110,7 +110,7 @@ class Network:
 
     def _restore(self, state: NetworkState) -> None:
         self.engine.set_state(state.engine)
-        self.progress, self.history = state.progress, state.history
+        self.resume_state, self.history = state.resume_state, state.history
         self.learn_shape(state.flat_y)
 
     def take_over(self, other: Network) -> None:
@@ -188,8 +188,8 @@ class Network:
     def take(self, parameters: Parameters) -> None:
         """Set parameters given by the user; a resumed fit continues with them."""
         self.engine.set_parameters(*parameters)
-        if self.lock.trainer is None and self.progress is not None:
-            self.progress = self.progress._replace(averaged=None)
+        if self.lock.trainer is None and self.resume_state is not None:
+            self.resume_state = self.resume_state._replace(averaged=None)
 
     def share_generator(self, other: Network) -> None:
         """Draw from the generator of another network from now on."""
@@ -199,7 +199,7 @@ class Network:
 
     def begin(self) -> History:
         """Begin a new fit: forget the last one; return the new history."""
-        self.progress, self.history = None, History()
+        self.resume_state, self.history = None, History()
         return self.history
 
     def go_on(self) -> History:
@@ -212,26 +212,26 @@ class Network:
         """Return a copy of the state of the optimizer, None without any."""
         return optimizer_state.from_arrays(self.state().engine, self.spec)[1]
 
-    def keep(self, progress: ResumeState | None) -> None:
+    def keep(self, resume_state: ResumeState | None) -> None:
         """Keep the state from which the next fit may continue."""
-        self.progress = progress
+        self.resume_state = resume_state
 
-    def stored_progress(self) -> ResumeState | None:
+    def stored_resume_state(self) -> ResumeState | None:
         """Return the state for resuming; a running fit of this thread stores it first."""
         if self.lock.trainer is not None and self.lock.is_mine():
             self.lock.trainer.store()
-        return self.progress
+        return self.resume_state
 
     def undo(self, parameters: bool = True, draws: bool = True) -> Callable[[], None]:
         """Return a function that restores all state that a fit changes."""
-        progress, history, flat_y = self.progress, self.history, self.flat_y
+        resume_state, history, flat_y = self.resume_state, self.history, self.flat_y
         engine, generator = self.engine, self.rng.bit_generator
         of_optimizer = engine.optimizer_state()
         snapshot = engine.snapshot() if parameters else None
         generator_state = generator.state if draws else None
 
         def undo() -> None:
-            self.progress, self.history = progress, history
+            self.resume_state, self.history = resume_state, history
             self.learn_shape(flat_y)
             engine.set_optimizer_state(of_optimizer)
             if snapshot is not None:
@@ -248,13 +248,13 @@ class Network:
         return self.lock.read(self._state)
 
     def _state(self) -> NetworkState:
-        progress = self.stored_progress()
-        engine = self.engine.state(optimizer=progress is not None)
+        resume_state = self.stored_resume_state()
+        engine = self.engine.state(optimizer=resume_state is not None)
         return NetworkState(
             self.spec,
             self.rng,
             self.history and self.history.whole(),
-            progress if "optimizer" in engine else None,
+            resume_state if "optimizer" in engine else None,
             self.flat_y,
             engine,
         )

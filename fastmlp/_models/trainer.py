@@ -303,6 +303,7 @@ class Trainer(Training):
         self.fused: FusedEpochs | None = None  # made after the first epoch, which is measured
         self.reorders = False
         self.stored: Any = None  # epochs, factor and used seeds of the last `store`
+        self._set_learned_state()
         self.strategy: Strategy = self._strategy()
         self.fuses = reporter.state.epochs > MIN_FUSED_EPOCHS and self._fuses()
         if self.shuffles is not None:
@@ -313,20 +314,24 @@ class Trainer(Training):
         """What callbacks read."""
         return self.reporter.state
 
-    def _strategy(self) -> Strategy:
-        """Return how this fit trains; set the parameters of the networks that learn."""
-        fit, states, averaging = self.fit, self.states, self.fit.options.averaging
-        engines: list[Any] = [member.engine for member in self.fit.members]
-        for engine, plan, state in zip(engines, fit.plans, states, strict=True):
+    def _set_learned_state(self) -> None:
+        """Set seeds, and weights that learn where a resumed fit stored means beside them."""
+        fit, averaging = self.fit, self.fit.options.averaging
+        for member, plan, state in zip(fit.members, fit.plans, self.states, strict=True):
             plan.seed = state.seed
             if averaging is None and state.averaged is not None:
-                engine.set_parameters(*state.averaged.raw)
+                member.engine.set_parameters(*state.averaged.raw)
         if averaging is not None:
             from fastmlp._training.weight_average import WeightAverage
 
-            pairs = zip(engines, states, strict=True)
-            self.averages = [WeightAverage(averaging, e, state.averaged) for e, state in pairs]
-            engines = [average.shadow for average in self.averages]
+            pairs = zip(fit.members, self.states, strict=True)
+            self.averages = [WeightAverage(averaging, m.engine, s.averaged) for m, s in pairs]
+
+    def _strategy(self) -> Strategy:
+        """Return how this fit trains."""
+        fit = self.fit
+        engines: list[Any] = [average.shadow for average in self.averages]
+        engines = engines or [member.engine for member in fit.members]
         strategy: Strategy = self._many(engines) if fit.is_joint else OneNetwork(engines[0])
         if self.averages:
             strategy = Averaged(strategy, self.averages)
@@ -428,7 +433,7 @@ class Trainer(Training):
         for k, (member, before) in enumerate(zip(self.fit.members, self.states, strict=True)):
             plan, n = self.fit.plans[k], epochs - before.epochs
             rows = self.fit.data[k].rows if plan.order is None else len(plan.order)
-            progress = ResumeState(
+            state = ResumeState(
                 before.kind,
                 before.step + n * plan.n_steps(rows),
                 before.seed,
@@ -441,5 +446,5 @@ class Trainer(Training):
                 data=before.data,
                 averaged=self.averages[k].averaged if self.averages else None,
             )
-            member.keep(progress)
+            member.keep(state)
         self.stored = now

@@ -131,7 +131,7 @@ _STALE = _rows(
     ("_training/parquet.py", "_version(self.fragment.path) != self.version", "False", "training/test_stores.py"),
     ("_network/sparse.py", '"integers").copy()', '"integers")', "network/test_sparse.py"),
     ("_network/data.py", "order[rows] = self.rows + np.arange(part.rows)", "pass", "models/test_sparse_doors.py"),
-    ("_models/network.py", "self.progress = self.progress._replace(averaged=None)", "pass", "network/test_averaging.py"),
+    ("_models/network.py", "self.resume_state = self.resume_state._replace(averaged=None)", "pass", "network/test_averaging.py"),
     ("sklearn/scaled_network.py", "return not (same and np.array_equal(self._bits, self._before))", "return not same", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/scaled_network.py", "self._before = flat.view(self._bits.dtype)", "pass", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/scaled_network.py", '"""Drop caches after ``engine`` has changed."""\n        self._view = {}', '"""Drop caches after ``engine`` has changed."""', "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),

@@ -222,7 +222,7 @@ def test_moments_that_do_not_belong_to_the_optimizer_are_not_used(tmp_path):
     net = stored.mlp()
     net.save(tmp_path / "net")
     again, fresh = (fastmlp.load(tmp_path / "net") for _ in range(2))
-    network_of(fresh).progress = None
+    network_of(fresh).resume_state = None
     for each in (again, fresh):
         each.partial_fit(stored.X, stored.Y, optimizer=fastmlp.Adam())
     assert all((a == b).all() for a, b in zip(again.weights, fresh.weights, strict=True))

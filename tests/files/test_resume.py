@@ -51,10 +51,10 @@ def test_what_a_divergence_or_a_cut_validation_leaves_is_not_gone_on_with(mlp, m
 
 
 def refused(net, words, data=(X, Y), **options):
-    progress = network_of(net).progress
+    progress = network_of(net).resume_state
     with states.refused(ValueError, words, net):
         net.fit(*data, resume=True, **{"epochs": 9} | options)
-    assert network_of(net).progress == progress
+    assert network_of(net).resume_state == progress
 
 
 def test_there_must_be_a_fit_to_go_on_with(mlp):

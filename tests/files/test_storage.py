@@ -210,7 +210,7 @@ def long_history(epochs=record.MOST_NUMBERS // 3 + 1):
     net.fit(X, stored.Y, epochs=2, batch_size=64)
     for values in (net.history.loss, net.history.seconds, net.history.learning_rate):
         values[:] = [0.0] * epochs
-    network_of(net).progress = network_of(net).progress._replace(epochs=epochs)
+    network_of(net).resume_state = network_of(net).resume_state._replace(epochs=epochs)
     return net
 
 

@@ -135,7 +135,9 @@ def kept(model):
     nets = model if isinstance(model, fastmlp.Ensemble) else [model]
     return digest(
         [
-            [*network_of(net).progress.averaged[:2]] if network_of(net).progress.averaged else 0
+            [*network_of(net).resume_state.averaged[:2]]
+            if network_of(net).resume_state.averaged
+            else 0
             for net in nets
         ]
     )

@@ -233,7 +233,7 @@ def test_without_it_a_fit_goes_on_with_the_weights_in_training(mlp):
     net.fit(X, Y, epochs=3, averaging=fastmlp.SWA())
     net.fit(X, Y, epochs=EPOCHS, resume=True)
     same(net, plain)
-    assert network_of(net).progress.averaged is None
+    assert network_of(net).resume_state.averaged is None
 
 
 def test_it_may_begin_with_a_fit_that_goes_on(mlp):

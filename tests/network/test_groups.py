@@ -45,7 +45,7 @@ def test_other_factors_go_on_with_the_same_moments(optimizer):
     for chosen in (None, Groups(layer_rates=[0, 1]), None, Groups(bias_rate=0, bias_decay=1), None):
         for net in nets:
             net.partial_fit(X, Y, optimizer=optimizer, batch_size=30, l2=0.01, groups=chosen)
-    assert network_of(nets[0]).progress[1] == network_of(nets[1]).progress[1] == 15
+    assert network_of(nets[0]).resume_state[1] == network_of(nets[1]).resume_state[1] == 15
     ends = [[*net.weights, *net.biases] for net in nets]
     for a, b in zip(*ends, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)

@@ -94,7 +94,7 @@ def test_another_decay_keeps_the_moments(mlp):
     net = network(mlp)
     for decay in (0.1, 0.2, Constant(0.1)):
         net.partial_fit(X, Y, optimizer=fastmlp.AdamW(weight_decay=decay))
-    assert network_of(net).progress.step == 3
+    assert network_of(net).resume_state.step == 3
 
 
 # ---- schedules without n_steps -------------------------------------------------------------------
@@ -230,11 +230,11 @@ def test_what_schedules_say_is_checked_before_anything_changes(mlp, options, err
     options = dict(options)
     if "decay" in options:
         options["optimizer"] = fastmlp.AdamW(weight_decay=options.pop("decay"))
-    progress = network_of(net).progress
+    progress = network_of(net).resume_state
     for call in (net.fit, net.partial_fit):
         with refused(error, words, net):
             call(X, Y, **options)
-        assert network_of(net).progress == progress
+        assert network_of(net).resume_state == progress
 
 
 def test_a_schedule_that_goes_wrong_later_leaves_the_last_whole_epoch(mlp):

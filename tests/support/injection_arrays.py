@@ -150,7 +150,7 @@ def everything(model: Any) -> str:
         return digest([state(model), model.predict(tiny_tables.X)])
     each = model if isinstance(model, fastmlp.Ensemble) else [model]
     states = [network_of(net).state() for net in each]
-    return digest([learned(model), state(model), *((s.engine, s.progress) for s in states)])
+    return digest([learned(model), state(model), *((s.engine, s.resume_state) for s in states)])
 
 
 ADAM = fastmlp.Adam(0.01)

@@ -152,7 +152,7 @@ def test_members_know_only_epochs_that_were_measured(monkeypatch, mlp):
     with pytest.raises(KeyboardInterrupt):
         ensemble.fit(**data, **options)
     monkeypatch.undo()
-    assert [network_of(member).progress.epochs for member in nets] == [2, 2, 2]
+    assert [network_of(member).resume_state.epochs for member in nets] == [2, 2, 2]
     for net, x, y in zip(nets, data["X"], data["y"], strict=True):
         with pytest.raises(ValueError, match="ended within an epoch"):
             net.fit(x, y, resume=True, **options)
@@ -205,7 +205,7 @@ def test_partial_fit_is_taken_back(net, interrupted_late, optimizer, passes):
         net.partial_fit(X, Y, batch_size=7, optimizer=optimizer)
     # The moments have moved on and belong to no weights: the optimizer begins anew.
     anew = copy.deepcopy(net)
-    network_of(anew).progress = None
+    network_of(anew).resume_state = None
     assert net.partial_fit(X, Y, optimizer=optimizer) == anew.partial_fit(X, Y, optimizer=optimizer)
     assert state(net) == state(anew)
 

@@ -56,15 +56,15 @@ def values_of(network: Network, training: bool) -> dict[str, Any]:
     """Return the fields of a network, see `values`."""
     state = network.state()
     parameters, optimizer = optimizer_state.from_arrays(state.engine, state.spec)
-    progress = state.progress
-    if training and progress is not None:
+    resume = state.resume_state
+    if training and resume is not None:
         epochs = len(state.history.loss) if state.history else 0
-        if progress.rows and progress.epochs != epochs:
+        if resume.rows and resume.epochs != epochs:
             raise ValueError(
-                f"history has {epochs} epochs but the fit {progress.epochs}, and a file must have "
+                f"history has {epochs} epochs but the fit {resume.epochs}, and a file must have "
                 "all: change copies of its lists, or leave it out by save(path, training=False)"
             )
-    trained = {"history": state.history, "progress": progress, "optimizer": optimizer}
+    trained = {"history": state.history, "progress": resume, "optimizer": optimizer}
     return {
         "network": state.spec,
         "parameters": parameters,
@@ -77,21 +77,21 @@ def values_of(network: Network, training: bool) -> dict[str, Any]:
 def build(cls: type[Any], fields: dict[str, Any]) -> Any:
     """Return the MLP with these fields, checked together; those that are missing are None."""
     spec, history = fields["network"], fields.get("history")
-    optimizer, progress = fields.get("optimizer"), fields.get("progress")
-    if progress is not None:
+    optimizer, resume = fields.get("optimizer"), fields.get("progress")
+    if resume is not None:
         if optimizer is None:
             raise ValueError("progress goes on without an optimizer")
-        if progress.shuffled > len(progress.shuffles):
-            raise ValueError(f"progress.shuffled is {progress.shuffled}, more than there are")
+        if resume.shuffled > len(resume.shuffles):
+            raise ValueError(f"progress.shuffled is {resume.shuffled}, more than there are")
         epochs = len(history.loss) if history else 0
-        if progress.rows and progress.epochs != epochs:
-            raise ValueError(f"progress has {progress.epochs} epochs but the history {epochs}")
-        progress = progress._replace(kind=optimizer.kind)
+        if resume.rows and resume.epochs != epochs:
+            raise ValueError(f"progress has {resume.epochs} epochs but the history {epochs}")
+        resume = resume._replace(kind=optimizer.kind)
     flat_y = fields.get("flat_y", False)
     if flat_y and spec.n_outputs > 1:
         raise ValueError("flat_y is true but of several outputs")
     arrays = optimizer_state.to_arrays(spec, fields["parameters"], optimizer)
-    state = NetworkState(spec, fields["rng"], history, progress, flat_y, arrays)
+    state = NetworkState(spec, fields["rng"], history, resume, flat_y, arrays)
     return restored(state, cls)
 
 
