@@ -4,10 +4,13 @@ addEventListener("DOMContentLoaded", () => {
 });
 
 // A button copies each program: of a dialogue with Python what was typed, without the prompts and the answers.
+// An empty line ends each block of lines, as Python's prompt expects it.
 function typed(text) {
   const lines = text.split("\n");
   if (!lines.some(line => line.startsWith(">>>"))) return text;
-  return lines.filter(line => /^(>>>|\.\.\.)/.test(line)).map(line => line.slice(4)).join("\n") + "\n";
+  const shown = lines.filter(line => /^(>>>|\.\.\.)/.test(line));
+  const ends = k => shown[k].startsWith("...") && !shown[k + 1]?.startsWith("...");
+  return shown.map((line, k) => line.slice(4) + "\n" + (ends(k) ? "\n" : "")).join("");
 }
 addEventListener("DOMContentLoaded", () => {
   for (const program of document.querySelectorAll("div:not(.highlight-text) > div.highlight")) {

@@ -17,7 +17,7 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fastmlp._cli import bench, demo, info, models, train
 from fastmlp._cli.arguments import (
@@ -72,9 +72,18 @@ INTERRUPTED = 130
 class Parser(argparse.ArgumentParser):
     """A parser whose errors suggest the command or the option that was meant."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments; unknown ones of a command are its error, not that of the program."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         """Print an error, as one line that names the help, and end the program."""
-        options = (names for entry in COMMANDS.values() for names, _ in entry.arguments)
+        named = COMMANDS.get(self.prog.partition(" ")[2])
+        entries = COMMANDS.values() if named is None else [named]
+        options = (names for entry in entries for names, _ in entry.arguments)
         words = [*COMMANDS, *itertools.chain(*options)]
         if wrong := re.search(r"(?:invalid choice: '|unrecognized arguments: )([\w-]+)", message):
             import difflib

@@ -25,6 +25,24 @@ class UsageError(Exception):
     """The arguments do not go together; the exit code is 2."""
 
 
+class Once(argparse.Action):
+    """Stores the value of an option; an error if the option is there twice."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the value."""
+        given = vars(namespace).setdefault("given", set())
+        if self.dest in given:
+            raise argparse.ArgumentError(self, "it is there twice: leave one out")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
 class Command(NamedTuple):
     """A function that runs a command, whose docstring is the help, and its arguments."""
 
@@ -35,7 +53,8 @@ class Command(NamedTuple):
     def add_to(self, parser: argparse._ActionsContainer) -> None:
         """Declare the arguments to argparse."""
         for names, options in self.arguments:
-            parser.add_argument(*names, **options)
+            more = options if names[0][0] != "-" else {"action": Once, **options}
+            parser.add_argument(*names, **more)
 
 
 Argument: TypeAlias = tuple[tuple[str, ...], dict[str, Any]]  # what argparse's `add_argument` takes

@@ -119,7 +119,7 @@ def report(run: Run, n_threads: int | None) -> str:
 test accuracy    {run.right / n:.4f}   ({run.right} of {n} held-out digits)
 training         {seconds:.2f} s, {samples:,.0f} samples/s
 CPU              level {native_engine.level()}, {threads} thread{"s" * (threads > 1)}
-one prediction   {statistics.median(chunks) / CALLS * 1e6:.2f} us"""
+one prediction   {statistics.median(chunks) / CALLS * 1e6:.2f} us, with {n_weights:,} weights"""
 
 
 def plot(run: Run, path: str, n: int = 6) -> None:

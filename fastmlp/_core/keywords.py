@@ -91,14 +91,29 @@ def check_choice(name: str, value: Any, names: Collection[str], other: str = "")
 def with_argument_hints(
     cls: Class, synonyms: Synonyms = SYNONYMS, attributes: Synonyms = ATTRIBUTES, plain: Any = ()
 ) -> Class:
-    """Class decorator: explain wrong arguments, but not of plain methods, and attributes."""
+    """Class decorator: explain wrong arguments, and attributes.
+
+    Plain methods, whose calls may take less time than a wrapper, get other names as ``**unknown``,
+    which their signature does not show, and raise what `unexpected` returns.
+    """
     for name in dir(cls):
         method = inspect.getattr_static(cls, name)
+        if name in plain:
+            shown = inspect.signature(method)
+            known = [p for p in shown.parameters.values() if p.kind is not p.VAR_KEYWORD]
+            method.__signature__ = shown.replace(parameters=known)
         if not inspect.isfunction(method) or name in plain:
             continue
         if name == "__init__" or (method.__module__.startswith("fastmlp") and name[0] != "_"):
             setattr(cls, name, _with_hints(cls, method, synonyms))
     return with_attribute_hints(cls, attributes)
+
+
+def unexpected(
+    cls: type, method: Callable[..., Any], unknown: dict[str, Any], synonyms: Synonyms = SYNONYMS
+) -> TypeError:
+    """Return the error of a call of a plain method with arguments that it does not have."""
+    return TypeError(_complaint(cls, method, synonyms, (), unknown))
 
 
 class MissingAttribute:
@@ -222,13 +237,15 @@ def _remedy(
     if hasattr(cls, other):
         options = inspect.signature(getattr(cls, other)).parameters
         places[f" to {other}"] = [key for key in options if key not in GENERAL]
+    of_method = f"{method}.{name}"
+    if (meant := synonym(of_method, EVERYWHERE, synonyms)) is not None:
+        return advice(meant)
     for place, names in places.items():
-        meant = None if place else synonym(f"{method}.{name}", names, synonyms)
+        meant = None if place else synonym(of_method, names, synonyms)
         meant = meant or (name if name in names else synonym(name, names, synonyms))
         if meant is not None:
             return f"pass {meant if '=' in meant else f'{meant}=...'}{place}"
-    meant = synonym(name, EVERYWHERE, synonyms)
-    if meant is not None:
+    if (meant := synonym(name, EVERYWHERE, synonyms)) is not None:
         return advice(meant)
     if meant := near(name, parameters):
         return f"did you mean {meant}?"

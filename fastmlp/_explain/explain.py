@@ -210,7 +210,7 @@ def _drawn(x: Array, seed: int) -> Array:
         raise ValueError(
             f"X has {len(x)} rows but at least {FEWEST_BACKGROUND} are expected where it is its "
             "own background: pass background=rows that stand for the population, such as 100 rows "
-            "of the fit"
+            "of the fit, or of a table background='typical'"
         )
     return x[drawn_places(len(x), seed)]
 

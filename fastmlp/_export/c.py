@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,9 +183,11 @@ def source_of(path: str | os.PathLike[str]) -> Path:
     """Return the path of the C file, checked to end in .c and to be usable as a prefix of names."""
     source = Path(path)
     if source.suffix != ".c" or not (source.stem.isidentifier() and source.stem.isascii()):
+        near = re.sub(r"[^A-Za-z0-9_]", "_", source.stem)
+        near = near if near[:1].isalpha() else "model"
         raise ValueError(
-            f"path is {str(path)!r} but a C file whose name is an ASCII identifier is expected: "
-            "for example 'model.c'"
+            f"path is {str(path)!r} but a name of letters, digits and _ that ends in .c is "
+            f"expected, because names in the file begin with it: for example '{near}.c'"
         )
     return source
 

@@ -6,13 +6,13 @@ import copy
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Never, Self
 
 import numpy as np
 
 from fastmlp._core.history import History
 from fastmlp._core.intervals import check_count, check_flag
-from fastmlp._core.keywords import with_argument_hints
+from fastmlp._core.keywords import unexpected, with_argument_hints
 from fastmlp._engine import compiled, linked
 from fastmlp._engine.explainable import Explainable
 from fastmlp._engine.exportable import Exportable
@@ -52,7 +52,7 @@ if TYPE_CHECKING:  # imported on use: few fits need the rest
     from fastmlp._training.sources import Source
 
 
-@partial(with_argument_hints, plain=("predict",))  # whose calls may take less time than a check
+@partial(with_argument_hints, plain=("predict",))
 class MLP(Exportable, Explainable):
     """A neural network of layers, a multi-layer perceptron: numbers go in, numbers come out.
 
@@ -505,7 +505,9 @@ class MLP(Exportable, Explainable):
             team = fit_team(n_threads, network.n_weights, plan.batch_size)
             return one_pass([network], [data], [plan], team)
 
-    def predict(self, X: ArrayLike | Source, *, out: Any = None, link: bool = True) -> Predictions:
+    def predict(
+        self, X: ArrayLike | Source, *, out: Any = None, link: bool = True, **unknown: Never
+    ) -> Predictions:
         """Predict means, probabilities, rates or quantiles, depending on the loss.
 
         Parameters
@@ -548,6 +550,8 @@ class MLP(Exportable, Explainable):
         >>> net.predict(lambda: [np.ones((10, 3))] * 3, out=out) is out
         True
         """
+        if unknown:
+            raise unexpected(MLP, MLP.predict, unknown)
         network = self._network
         z: Any = network.engine.predict_row(X, network.flat_y)  # None: not that plain
         if z is not None and out is None and link is True:

@@ -130,8 +130,8 @@ def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> A
         )
     if array.ndim != 2:
         raise ValueError(
-            f"{name} has {array.ndim} dimensions but 2 are expected: "
-            f"use {name}.reshape(len({name}), -1), one row a sample"
+            f"{name} has {array.ndim} dimensions but 2 are expected, one row a sample: "
+            + (f"use {name}.reshape(len({name}), -1)" if array.ndim else f"pass [[{array}, ...]]")
         )
     if array.shape[1] != expected:
         remedy = f"rebuild it with layer_sizes=[{array.shape[1]}, ...] or pass the columns it knows"

@@ -25,6 +25,7 @@ from fastmlp._network.data import Data
 from fastmlp._network.sparse import is_sparse, rows_of
 from fastmlp._network.spec import Spec
 from fastmlp._validation import check
+from fastmlp._validation.arrays import check_unmasked
 from fastmlp._validation.compatibility import refusal
 from fastmlp.sklearn import hints, validation
 from fastmlp.sklearn.fitted import FittedNetwork, Targets
@@ -208,6 +209,7 @@ def _checked(
 
     What an earlier fit takes as it is, is not checked again by scikit-learn.
     """
+    check_unmasked(y=y, sample_weight=sample_weight)
     if draft._target_checks:  # numbers
         validation.refuse_text(y, "MLPClassifier")
     else:

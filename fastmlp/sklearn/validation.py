@@ -23,6 +23,7 @@ from fastmlp._network.data import Data
 from fastmlp._network.sparse import SparseRows
 from fastmlp._training.metrics import r2
 from fastmlp._validation import check
+from fastmlp._validation.arrays import check_unmasked
 from fastmlp.sklearn.parameters import Validated, copy_with_state
 from fastmlp.sklearn.scaled_network import ScaledNetwork
 
@@ -170,9 +171,10 @@ def refuse_labels(y: Array) -> None:
 
 
 def sound(X: Any, name: str) -> Any:
-    """Return X; raise an error for a source, or a sparse matrix with indices out of range."""
+    """Return X; raise an error for a source, masks, or sparse indices out of range."""
     if type(X) is not np.ndarray:  # most are, and calls take time
         check.no_source(X)
+        check_unmasked(**{name: X})
     if isinstance(X, SparseRows):
         return csr_array((X.values, X.indices, X.indptr), shape=X.shape)
     # scikit-learn does not check the indices before native code uses them.

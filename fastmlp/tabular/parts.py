@@ -420,7 +420,7 @@ def merged(
     scored = ScoredRows(np.arange(len(whole)), target, unequal, of_rows, times, earlier)
     calibration, more, result = calibrated(scored, result, monotone.is_set(plan.parameters))
     held_out = HeldOut(result.out_of_fold, out, unequal, earlier=earlier)
-    columns, names = first.columns.with_typical(table), first.feature_names
+    columns, names = first.columns.with_typical(table, np.flatnonzero(weights)), first.feature_names
     report = reported(result, columns, target, n, {"training": seconds}, more)
     parameters, rows_of_fit = model.get_params(deep=False), (table, target)
     return model.with_fitted(

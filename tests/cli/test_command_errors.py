@@ -53,6 +53,14 @@ REFUSED = [
     ),
     (NO_TARGET, ["evaluate", MODEL, "bad"], 2, "--target is needed: no columns are there beside"),
     (None, ["help", "trian"], 2, ": did you mean train?"),
+    *(
+        (None, [*words, *words[-2:]], 2, "it is there twice: leave one out")
+        for words in (
+            [*TRAIN, "rent", "--groups", "area"],
+            ["predict", MODEL, "new.csv", "-o", "x"],
+        )
+    ),
+    (None, ["export", MODEL, "--weights", "int8"], 2, "--weights int8 (see fastmlp export --help)"),
     (None, ["predict", MODEL, "new.csv", "--encoding", "utf-9"], 2, "'utf-9' is no encoding that"),
     (None, ["predict", MODEL, "new.csv", "--encoding", "rot13"], 2, "'rot13' is no encoding that"),
     (None, ["predict", MODEL, "new.csv", "--keep", "id"], 1, "--keep: there is no column 'id'"),

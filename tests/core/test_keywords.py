@@ -39,7 +39,16 @@ CALLS = [
     (lambda: NET.fit(X, Y, device="cuda"), "'device': pass n_threads=... of CPUs$"),
     (lambda: NET.fit(X, Y, warm_start=True), "'warm_start': pass resume=True$"),
     (lambda: fastmlp.MLP([2, 1], embeddings=[(3, 2)]), ": use fastmlp.TabMLPRegressor(categor.*$"),
-    (lambda: ENSEMBLE.predict(X, return_std=True), ": use fastmlp.Ensemble.member_predictions(X)"),
+    *(
+        (functools.partial(call, X, return_std=True), "(means, variances), and fastmlp.Ensemble.me")
+        for call in (NET.predict, NET, ENSEMBLE.predict)
+    ),
+    (lambda: NET.predict(X, training=True), "MLP.predict() got .* 'training': predict never drops"),
+    (lambda: NET.predict(X, raw_score=True), "'raw_score': pass link=False$"),
+    (lambda: NET.predict(X, lnk=True), "'lnk': did you mean link?$"),
+    (lambda: NET.predict(X, colour=1), "'colour': the arguments are X, out, link$"),
+    (lambda: NET.predict(X, verbose=0), "'verbose': predict takes any number of rows, block by"),
+    (lambda: ENSEMBLE.predict(X, quantiles=[0.1]), "use fastmlp's predict_quantiles(X, [0.1, 0.5,"),
     (lambda: NET.save("x", compress=1), "MLP.save() got .* 'compress': the arguments are path, "),
     (lambda: fastmlp.Adam(lr=0.1), "Adam() got .* 'lr': pass learning_rate=...$"),
     (lambda: fastmlp.Adam(betas=(0.9, 0.99)), "'betas': pass beta_1=..., beta_2=...$"),
@@ -86,6 +95,9 @@ ESTIMATORS = [
     (lambda f: f.TabMLPRegressor(warm_start=True), "'warm_start': use fastmlp's partial_fit, "),
     (lambda f: f.MLPRegressor(device="cpu"), "pass n_jobs=... of CPUs$"),
     (lambda f: f.TabMLPRegressor().predict_interval(X, alpha=0.1), "'alpha': pass coverage=0.9$"),
+    (lambda f: f.TabMLPRegressor().predict(X, interval=0.9), "use fastmlp's predict_interval(X, c"),
+    (lambda f: f.TabMLPRegressor().fit(X, Y, test_size=0.2), "pass X_val=..., y_val=...$"),
+    (lambda f: f.TabMLPClassifier(threshold=0.3), "compare predict_proba(X)[:, 1] with the thres"),
     (lambda f: f.MLPClassifier().fit(X), "MLPClassifier.fit(): missing .* 'y': pass X, y"),
     (
         lambda f: f.TabMLPRegressor().report(path="x"),
@@ -121,6 +133,7 @@ def test_errors_within_a_call_stay_as_they_are():
     with pytest.raises(TypeError, match="takes exactly one argument"):
         NET.fit(X, Y, epochs=1, callbacks=[wrong])
     assert list(inspect.signature(fastmlp.MLP.fit).parameters)[:4] == ["self", "X", "y", "epochs"]
+    assert list(inspect.signature(NET.predict).parameters) == ["X", "out", "link"]
 
 
 @pytest.mark.parametrize(
@@ -169,6 +182,7 @@ def test_wrong_names_of_optimizers(call, name, words):
     [
         ("MLPRegressor", {"loss": "gaussian_nll"}, r"nll' instead\. Use 'gaussian' here\.$"),
         ("TabMLPRegressor", {"loss": "poisson_nll"}, r"Use 'poisson' here\.$"),
+        ("TabMLPRegressor", {"preset": "best_quality"}, r"Use 'best' here\.$"),
         ("MLPClassifier", {"activation": "swish"}, r"Use 'silu' here\.$"),
         ("MLPClassifier", {"activation": "strange"}, r"Got 'strange' instead\.$"),
         ("MLPRegressor", {"loss": (16,)}, r"given by name: hidden_layer_sizes=\(16,\)$"),
@@ -215,11 +229,17 @@ GUESSES = {
         "directional_derivative": "jvp(X, v)",
         "d2": "hessian(X)",
         "theta": "parameters_vector",
+        "w": "weights",
+        "b": "biases",
+        "loss_": "history.loss",
+        "to_casadi": "to_c(path, derivatives=2), compiled with -DFASTMLP_CASADI",
+        "plot_calibration": "fastmlp.TabMLPRegressor or TabMLPClassifier, which are calibrated",
         "reset": "= a new fastmlp.MLP(...) has new weights",
         "divergence": "jacobian(X).trace(axis1=-2, axis2=-1)",
     },
     "Ensemble": {
         "decision_function": None,
+        "networks": "member_predictions(X), or members, the networks themselves",
         "input_gradient": "members: the mean of theirs",
         "jacobian": "members: the mean of theirs",
     },
@@ -238,6 +258,7 @@ GUESSES = {
         "partial_dependence": "plot_partial_dependence(column)",
         "load": "fastmlp.load(path)",
         "freeze": None,
+        "decision_function": "predict_proba(X)",
         "summary": "report()",
         "confusion_matrix": (
             "plot_confusion_matrix(), or sklearn.metrics.confusion_matrix(y, model.predict(X))"

@@ -1,7 +1,10 @@
 """Models as C: compiled with all warnings, checked by themselves, quantized, called by threads."""
 
+import doctest
 import json
 import re
+import subprocess
+from pathlib import Path
 
 import cases
 import compilers
@@ -192,6 +195,25 @@ def test_nan_goes_through(tmp_path):
 
 
 @needs_gcc
+def test_the_programs_of_the_page_print_what_it_says(tmp_path):
+    page = (Path(__file__).parents[2] / "docs/guides/export-c.md").read_text("utf-8")
+    names = {}
+    for example in doctest.DocTestParser().get_examples(page.partition("## C\n")[0]):
+        exec(example.source, names)
+    names["model"].to_c(tmp_path / "gate.c", X=names["X"])
+    names["table"].to_c(tmp_path / "rent.c", X=names["flats"], levels=[0.05, 0.95])
+    found = re.findall(
+        r"```c\n(.*?)```\n\n    cc -O3 main.c (\w+)\.c -lm .*?\n    (.*?)\n", page, re.S
+    )
+    assert [name for _, name, _ in found] == ["gate", "rent"]
+    for program, name, printed in found:
+        (tmp_path / "main.c").write_text(program)
+        command = ["gcc", "-O2", "-Wall", "-Werror", "main.c", f"{name}.c", "-lm"]
+        subprocess.run(command, cwd=tmp_path, check=True)
+        assert subprocess.check_output(["./a.out"], cwd=tmp_path, text=True) == f"{printed}\n"
+
+
+@needs_gcc
 def test_many_threads_may_call(tmp_path):
     net = exports.network("tanh", "cross_entropy", "float32")
     net.to_c(tmp_path / "net.c")
@@ -207,8 +229,9 @@ def test_many_threads_may_call(tmp_path):
 @pytest.mark.parametrize(
     ("path", "options", "words"),
     [
-        ("net.h", {}, "for example 'model.c'"),
-        ("my-net.c", {}, "for example 'model.c'"),
+        ("net.h", {}, "for example 'net.c'"),
+        ("my-net.c", {}, "letters, digits and _ .* for example 'my_net.c'"),
+        ("7net.c", {}, "for example 'model.c'"),
         ("net.c", {"weights": "int4"}, "choose from float32, float64, int8, bfloat16"),
         ("net.c", {"weights": "int8"}, "needs X"),
         ("net.c", {"X": np.zeros((3, 2))}, "2 features"),

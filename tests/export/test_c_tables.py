@@ -207,7 +207,7 @@ WRONG = [
     ({}, {"weights": "int4"}, "choose from float32, float64, int8, bfloat16"),
     ({}, {"levels": [2.0]}, r"finite number in \(0, 1\)"),
     ({}, {"X": pandas.DataFrame({"b": [0.0]})}, "feature names"),
-    ({}, {"path": "net.h"}, "for example 'model.c'"),
+    ({}, {"path": "net.h"}, "for example 'net.c'"),
 ]
 
 

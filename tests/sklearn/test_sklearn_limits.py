@@ -94,6 +94,23 @@ def test_class_weights_that_mean_nothing_are_refused():
     classifier(class_weight={0: 0.0}).fit(X, LABELS)
 
 
+@pytest.mark.parametrize("make", [regressor, classifier])
+def test_masks_are_refused(make):
+    """As tables and MLP do; a masked array that masks nothing is plain."""
+    y = LABELS if make is classifier else Y
+    given = {"X": X, "y": y, "sample_weight": np.ones(len(X))}
+    for name, values in given.items():
+        mask = np.zeros(values.shape, bool)
+        make().fit(**given | {name: np.ma.masked_array(values, mask)})
+        mask[0] = True
+        bad = np.ma.masked_array(values, mask)
+        for call in (make().fit, make().fit(X, y).partial_fit):
+            with pytest.raises(ValueError, match=f"{name} has masked entries but a value"):
+                call(**given | {name: bad})
+    with pytest.raises(ValueError, match="X has masked entries"):
+        make().fit(X, y).predict(np.ma.masked_array(X, X > 1))
+
+
 # ---- parameters ----------------------------------------------------------------------------------
 
 REFUSED = {

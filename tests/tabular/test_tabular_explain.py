@@ -165,6 +165,21 @@ def test_cells_are_shown_as_people_write_them(unit):
     assert picture.get_xlim()[1] < 4
 
 
+@pytest.mark.filterwarnings("ignore:y is NaN in 1 of")
+def test_rows_without_weight_are_not_typical():
+    """Neither of weight 0 nor without a target; a column that no other row has is missing."""
+    first, last = np.arange(N) < 20, np.arange(N) == N - 1
+    frame = frame_of(colour=COLOURS, rare=np.where(first, 1.0, np.nan))
+    y, weights = np.where(last, np.nan, Y), np.where(first, 0.0, 1.0)
+    model = regressor().fit(frame, y, sample_weight=weights)
+    rows = frame[~first & ~last]
+    medians = {name: [rows[name].sort_values().iloc[(len(rows) - 1) // 2]] for name in "abc"}
+    row = pandas.DataFrame(medians).assign(colour=rows["colour"].mode()[0], rare=np.nan)
+    found, expected = model.explain(frame[:3], "typical"), model.explain(frame[:3], row)
+    np.testing.assert_array_equal(found.base, expected.base)
+    np.testing.assert_array_equal(found.values, expected.values)
+
+
 @pytest.mark.parametrize("make", [regressor, classifier])
 def test_a_typical_row_is_a_background_that_files_hold(make, tmp_path):
     """It has medians, dates too, and most frequent values, of which missing is one."""

@@ -133,6 +133,8 @@ WRONG = {
     "1e30": ("poisson", {"offset": np.full(N, 1e30)}, r"offset holds 1e.30 .* \[-500, 500\]"),
     "nan offset": ("squared_error", {"offset": np.full(N, np.nan)}, "offset holds nan"),
     "inf offset": ("squared_error", {"offset": np.full(N, np.inf)}, "offset holds inf"),
+    "masked": ("squared_error", {"offset": np.ma.masked_array(Y, Y > 1)}, "offset has masked ent"),
+    "masked units": ("poisson", {"exposure": np.ma.masked_array(Y**2, Y > 1)}, "exposure has mas"),
     "words": ("squared_error", {"offset": ["a"] * N}, "offset holds no numbers"),
     "short": ("squared_error", {"offset": np.ones(N - 1)}, r"offset has shape \(59,\) but \(60,\)"),
     "a table": ("squared_error", {"offset": np.ones((N, 1))}, r"offset has shape \(60, 1\)"),
@@ -155,6 +157,13 @@ def test_hostile_offsets_and_exposures(name):
         for method in (model.predict, model.predict_interval):
             with pytest.raises(ValueError, match=words):
                 method(X, **options)
+
+
+@pytest.mark.parametrize("name", ["y", "sample_weight"])
+def test_masks_beside_an_exposure_are_refused(name):
+    given = {"y": Y**2, "exposure": np.ones(N)}
+    with pytest.raises(ValueError, match=f"{name} has masked entries"):
+        regressor(loss="poisson").fit(X, **given | {name: np.ma.masked_array(Y**2, Y > 1)})
 
 
 def test_large_offsets_and_tiny_exposures_give_finite_numbers():

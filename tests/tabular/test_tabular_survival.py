@@ -254,6 +254,11 @@ WRONG = {
         ValueError,
         "time holds dates .* pass days",
     ),
+    "swapped fields": (
+        {"y": np.array([*zip(TIME, EVENT, strict=True)], [("days", float), ("died", int)])},
+        ValueError,
+        r"fields days, died, of which the second holds events, .* pass y\[\['died', 'days'\]\]",
+    ),
     "swapped": ({"time": EVENT, "event": TIME}, ValueError, "time holds truth values .* as event"),
     "complex": ({"time": TIME + 1j, "event": EVENT}, ValueError, "time holds complex numbers"),
     "masked times": (

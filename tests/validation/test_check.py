@@ -55,7 +55,7 @@ def thin(attribute="data", at=0, value=0.5, columns=FEATURES):
 # name: (value, exception, words of the message)
 BAD_X = {
     "None": (None, TypeError, ["X is None"]),
-    "scalar": (1.5, ValueError, ["0 dimensions", "2 are expected"]),
+    "scalar": (1.5, ValueError, ["0 dimensions", "2 are expected", "pass [[1.5, ...]]"]),
     "1-D": (X[0], ValueError, ["shape (4,)", "reshape(1, -1)"]),
     "3-D": (X[np.newaxis], ValueError, ["3 dimensions", "reshape"]),
     "columns": (X[:, :3], ValueError, ["3 features", "expects 4", "layer_sizes=[3, ...]"]),

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from fastmlp._core.intervals import POSITIVE, Interval
 from fastmlp._training.sources import is_table_source
-from fastmlp._validation.arrays import TableLike
+from fastmlp._validation.arrays import TableLike, check_unmasked
 from fastmlp.tabular.fit.reading import column_of, with_target
 from fastmlp.tabular.outcome.checked_targets import finite_numbers
 from fastmlp.tabular.outcome.loss_rows import LOSSES
@@ -62,6 +62,7 @@ class Known(NamedTuple):
         self, y: ArrayLike, sample_weight: ArrayLike | None, parameters: Mapping[str, Any]
     ) -> tuple[Array, Any]:
         """Return the targets and weights that networks learn from."""
+        check_unmasked(y=y, sample_weight=sample_weight)
         numbers, loss = finite_numbers(y), LOSSES[parameters["loss"]]
         if self.offset is not None:
             numbers = numbers - self.offset[:, np.newaxis]
@@ -95,6 +96,7 @@ def _checked(values: Any, name: str, allowed: Interval, n: int) -> Array | None:
     """Return a number for each row, as float64; raise ValueError if one is not allowed."""
     if values is None:
         return None
+    check_unmasked(**{name: values})
     try:
         numbers = np.asarray(values, np.float64)
     except (TypeError, ValueError):

@@ -22,7 +22,7 @@ from sklearn.utils.validation import (
 from fastmlp._core.keywords import near
 from fastmlp._core.user_warnings import warn
 from fastmlp._training.sources import is_table_source
-from fastmlp._validation.arrays import TableLike, short
+from fastmlp._validation.arrays import TableLike, check_unmasked, short
 from fastmlp.tabular.outcome import periods
 from fastmlp.tabular.outcome.targets import RowWeights, Target
 from fastmlp.tabular.recipe import folds, monotone
@@ -40,7 +40,6 @@ from fastmlp.tabular.table.columns import Array, Columns, Table
 from fastmlp.tabular.table.encoding import with_missing
 from fastmlp.tabular.table.frames import (
     check_frame,
-    check_unmasked,
     gathered,
     is_frame,
     names_in,

@@ -154,7 +154,7 @@ def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: b
         earlier = np.full(predictions.shape, np.nan)
         earlier[scored] = data.scored.earlier
     held_out = HeldOut(predictions, out, weights, rows.sampled, learned, earlier)
-    whole, target = rows.columns.with_typical(table), data.target.with_rows(rows.target.y)
+    whole, target = rows.columns.with_typical(table, used), data.target.with_rows(rows.target.y)
     report = reported(result, whole, target, len(table), trained.seconds, more)
     return assembled(
         parameters,

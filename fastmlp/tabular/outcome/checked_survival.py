@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastmlp._validation.arrays import short
+from fastmlp._validation.arrays import check_unmasked, short
 from fastmlp.tabular.table.columns import Array
-from fastmlp.tabular.table.frames import check_unmasked
 
 LONGEST = 1e100  # so that sums of times are finite
 TRUTHS = (bool, np.bool_, Real)  # types of events, of which 0 and 1 are values
@@ -66,8 +65,18 @@ def survival_of(y: ArrayLike) -> Array:
         event, time = y.dtype.names
         if y.dtype[event].kind != "b" and y.dtype[time].kind == "b":
             event, time = time, event
+        elif y.dtype[event].kind != "b" and _are_truths(y[time]) and not _are_truths(y[event]):
+            raise ValueError(
+                f"y has the fields {event}, {time}, of which the second holds events, 0 or 1, but "
+                f"the first is expected to: pass y[[{time!r}, {event!r}]], or events as bool"
+            )
         y = paired(y[time], y[event])
     return np.column_stack([y["time"], y["event"]])
+
+
+def _are_truths(values: Array) -> bool:
+    """Whether numbers may say whether rows had the event."""
+    return bool(np.isin(values, (0, 1)).all())
 
 
 def _times(value: Any) -> Array:

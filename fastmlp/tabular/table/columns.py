@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import functools
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -180,6 +181,12 @@ DERIVED_SLOPES: dict[str, Callable[[Table, Derived], list[tuple[Array, Any]]]] =
     "difference": lambda table, at: [(at.of, 1.0), (at.by.astype(int), -1.0)],
     "rank": lambda table, at: [],
 }
+
+
+def _median(numbers: Array) -> float:
+    """Return the lower median of numbers, of which some may be missing; NaN if all are."""
+    known = numbers[~np.isnan(numbers)]
+    return float(np.quantile(known, 0.5, method="lower")) if known.size else math.nan
 
 
 def _quarter_ahead(table: Table, at: Derived) -> Array:
@@ -430,12 +437,11 @@ class Columns:
         left_out = {**self.left_out, **more}
         return replace(self, numbers=numbers, categories=categories, left_out=left_out)
 
-    def with_typical(self, table: Table) -> Columns:
-        """Return these columns with the typical row of a table."""
-        numbers = table.numbers.T[: len(self.numbers)]
-        medians = (np.nanquantile(column, 0.5, method="lower") for column in numbers)
-        frequent = (np.bincount(codes - MISSING).argmax() + MISSING for codes in table.codes.T)
-        return replace(self, typical=(*map(float, medians), *map(float, frequent)))
+    def with_typical(self, table: Table, rows: Array) -> Columns:
+        """Return these columns with the typical row of some rows of a table, given by place."""
+        medians = (_median(column[rows]) for column in table.numbers.T[: len(self.numbers)])
+        frequent = (np.bincount(c[rows] - MISSING).argmax() + MISSING for c in table.codes.T)
+        return replace(self, typical=(*medians, *map(float, frequent)))
 
     def part(self, table: Table, columns: Columns) -> Table:
         """Return a table of these columns from one of more columns."""

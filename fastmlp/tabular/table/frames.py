@@ -61,16 +61,6 @@ def _is_single(value: Any) -> bool:
     return isinstance(value, str | bytes) or not hasattr(value, "__len__")
 
 
-def check_unmasked(**of_rows: Any) -> None:
-    """Raise ValueError if values of rows, such as their targets, are masked."""
-    for role, values in of_rows.items():
-        is_masked = isinstance(values, np.ma.MaskedArray)
-        if is_masked and np.ma.getmaskarray(values).view(bool).any():
-            raise ValueError(
-                f"{role} has masked entries but a value for each row is expected: drop these rows"
-            )
-
-
 def gathered(X: Any) -> Any:
     """Return lists, masked arrays, dictionaries and tables of Arrow as arrays and frames.
 
