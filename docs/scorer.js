@@ -12,10 +12,14 @@ var Scorer = {
   term: 5,
   partialTerm: 2,
 };
+// The words of a question that carry it: of "how to save a model" these are "save model".
+const isWord = word => !stopwords.has(word.toLowerCase());
+const carrying = query => query.split(/\s+/).filter(isWord).join(" ") || query;
 // Each page is one hit, its best; the results are sorted, the best last. Pages for builders have a mark.
 const found = Search._performSearch;
-Search._performSearch = (...query) => {
-  const best = new Map(found(...query).map(result => [result[0], result]));
+Search._performSearch = (query, ...terms) => {
+  const results = [query, carrying(query)].flatMap(words => found(words, ...terms)).sort(_orderResultsByScoreThenName);
+  const best = new Map(results.map(result => [result[0], result]));
   const marked = ([page, title, ...rest]) => [page, isForBuilders(page) ? `${title} (for builders)` : title, ...rest];
   return [...best.values()].sort(_orderResultsByScoreThenName).map(marked);
 };

@@ -262,4 +262,10 @@ SEARCHES = {
     "cite": "trust",
     "multilayer perceptron": "network",
     "contribute": "development/index",
+    "how to save a model": "saving",
+    "install without internet": "start/install",
+    "probability threshold": "guides/tables",
+    "polynomial features": "reference/tables",
+    "retrain with new data": "guides/drift",
+    "keras alternative": "coming-from",
 }

@@ -22,3 +22,12 @@ addEventListener("DOMContentLoaded", () => {
     program.append(button);
   }
 });
+
+// On a phone, wide pictures scroll in a box, also by keys.
+addEventListener("DOMContentLoaded", () => {
+  for (const picture of document.querySelectorAll("img.wide")) {
+    const box = Object.assign(document.createElement("div"), { className: "scrolls", tabIndex: 0 });
+    picture.replaceWith(box);
+    box.append(picture);
+  }
+});

@@ -417,7 +417,7 @@ def test_the_check_of_the_site_finds_planted_mistakes(tmp_path, monkeypatch):
     (tmp_path / "large.svg").write_text(" " * check_site.LARGEST_PAGE)
     (tmp_path / "wrong.html").write_text("".join(planted))
     found = check_site.wrong_files(tmp_path)
-    for message in ("page.html: 1,100,", *planted.values()):
+    for message in ("bytes, with the files that it loads", *planted.values()):
         assert sum(message in each for each in found) == 1, message
     assert len(found) == 1 + len(planted)
     visits = [check_site.visits_of(tmp_path, theme) for theme in check_site.THEMES]
