@@ -7,73 +7,17 @@ the gradient times its own second derivatives in the directions of two tangents.
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from fastmlp._export.activations import ACTIVATIONS, Formula
 from fastmlp._export.c_source import WRITERS, Body, NetworkSource, Source
-from fastmlp._export.c_text import ACTIVATIONS, FIRST, LINK_VALUES, C
+from fastmlp._export.c_text import LINK_FORMULAS, C
 from fastmlp._export.layers import stacked
-from fastmlp._network.activations import GELU_CUBIC, LEAK, SELU_ALPHA, SELU_SCALE, SQRT_2_OVER_PI
 from fastmlp._network.exported import Layer
 
-DENSITY = f"{math.sqrt(0.5 / math.pi)!r} * exp(-0.5 * z * z)"
-GELU_LOCALS = f"""\
-const real c = z < -40.0 ? -40.0 : z > 40.0 ? 40.0 : z, c2 = {GELU_CUBIC!r} * c * c;
-        const real u = {2 * SQRT_2_OVER_PI!r} * c * (1.0 + c2);
-        const real u1 = {2 * SQRT_2_OVER_PI!r} * (1.0 + 3.0 * c2);
-        const real s = sigmoid(u), s1 = s * sigmoid(-u);
-"""
-MISH_LOCALS = "const real g = tanh_of_softplus(z), s = sigmoid(z), g1 = (1.0 - g * g) * s;\n"
-
-
 Texts: TypeAlias = dict[str, str]
-
-
-class Derived(NamedTuple):
-    """The derivatives of a function of z, as C: of z and its value f, and of the slope."""
-
-    slope: str
-    curvature: str
-    locals: str = ""
-
-
-# Where slope or curvature jump, they are the left ones.
-DERIVED = {
-    "identity": Derived("1.0", "0.0"),
-    "relu": Derived("z > 0.0 ? 1.0 : 0.0", "0.0"),
-    "leaky_relu": Derived(f"z > 0.0 ? 1.0 : {LEAK!r}", "0.0"),
-    "elu": Derived("z > 0.0 ? 1.0 : f + 1.0", "z > 0.0 ? 0.0 : slope"),
-    "selu": Derived(
-        f"z > 0.0 ? {SELU_SCALE!r} : f + {SELU_SCALE * SELU_ALPHA!r}", "z > 0.0 ? 0.0 : slope"
-    ),
-    "softplus": Derived("sigmoid(z)", "slope * sigmoid(-z)"),
-    "sigmoid": Derived("f * sigmoid(-z)", "slope * (1.0 - 2.0 * f)"),
-    "tanh": Derived("1.0 - f * f", "-2.0 * f * slope"),
-    "gelu": Derived(
-        f"normal(z) + z * {DENSITY}",
-        f"fabs(z) < 40.0 ? (2.0 - z * z) * {DENSITY} : 0.0",
-    ),
-    "gelu_tanh": Derived(
-        "s + c * s1 * u1",
-        f"2.0 * s1 * u1 + c * s1 * ((1.0 - 2.0 * s) * u1 * u1"
-        f" + {12 * SQRT_2_OVER_PI * GELU_CUBIC!r} * c)",
-        GELU_LOCALS,
-    ),
-    "silu": Derived(
-        "s + z * s1",
-        "s1 * (2.0 + z * (1.0 - 2.0 * s))",
-        "const real s = sigmoid(z), s1 = s * sigmoid(-z);\n",
-    ),
-    "mish": Derived("g + z * g1", "2.0 * g1 + z * g1 * (1.0 - s - 2.0 * g * s)", MISH_LOCALS),
-}
-LINKS = {
-    "exp": Derived("f", "f"),
-    "sigmoid": DERIVED["sigmoid"],
-    "mean_and_variance": Derived(f"{FIRST}1.0 : f", f"{FIRST}0.0 : f"),
-    "ascending": Derived(f"{FIRST}1.0 : sigmoid(z)", f"{FIRST}0.0 : slope * sigmoid(-z)"),
-}
 
 PLAIN = {"parameter": "", "y": "f", "of_slope": "slope", "of_curvature": "curvature"}
 PARAMETRIC = {
@@ -216,19 +160,17 @@ class Derivatives(Body):
             tangent = step.tangent.format(t=f"{self.new_tangents()} + i * {n}", **fields)
             self.calls.append(nested("i", self.inputs, tangent))
 
-    def elementwise(
-        self,
-        layer: Layer,
-        values: dict[str, str],
-        rows: dict[str, Derived],
-        options: dict[str, str],
-    ) -> None:
-        """Add a function of single values, by tables of values and derivatives."""
+    def elementwise(self, layer: Layer, formula: Formula, options: Texts) -> None:
+        """Add a function of single values."""
         name, d = f"derive_{layer.kind}_{layer.name}", f"d_{len(self.buffers)}"
-        row = {**rows[layer.name]._asdict(), **options, "value": values[layer.name]}
+        row = {**formula._asdict(), **options}
         piece = C["elementwise"].format(name=name, **row).replace("HEADS", str(layer.heads))
         self.call(name, piece, *self.constants(layer).values(), self.room(d, 2 * self.width))
         self.nonlinear(layer, LINK_STEP if layer.kind == "link" else ELEMENTWISE_STEP, d=d)
+
+    def activate(self, layer: Layer, options: Texts) -> None:
+        """Add an activation, plain or parametric."""
+        self.elementwise(layer, ACTIVATIONS[layer.name].c, options)
 
     def normalize(self, layer: Layer) -> tuple[str, str]:
         """Add a normalisation of the values."""
@@ -245,8 +187,8 @@ class Derivatives(Body):
         if layer.name == "softmax":
             WRITERS["link"](self, layer)
             self.nonlinear(layer, SOFTMAX_STEP, d=self.at)
-        elif layer.name in LINKS:
-            self.elementwise(layer, LINK_VALUES, LINKS, PLAIN)
+        elif layer.name in LINK_FORMULAS:
+            self.elementwise(layer, LINK_FORMULAS[layer.name], PLAIN)
         if layer.name == "ascending":
             n, m = self.width, self.width // layer.heads
             self.calls.append(f"for (int j = {m}; j < {n}; j++) y[j] += y[j - {m}];")
@@ -263,15 +205,15 @@ def is_bent(layer: Layer) -> bool:
 
 
 BENT = ("activation", "parametric", "link")
-STRAIGHT = {name for name, row in DERIVED.items() if row.curvature == "0.0"}
+STRAIGHT = {name for name, row in ACTIVATIONS.items() if row.c.curvature == "0.0"}
 DERIVATIVE_WRITERS: dict[str, Any] = {
     "affine": Derivatives.product,
     "linear": Derivatives.product,
     "layer_norm": Derivatives.normalize,
     "keep": Derivatives.keep,
     "skip": Derivatives.skip,
-    "activation": lambda body, layer: body.elementwise(layer, ACTIVATIONS, DERIVED, PLAIN),
-    "parametric": lambda body, layer: body.elementwise(layer, ACTIVATIONS, DERIVED, PARAMETRIC),
+    "activation": lambda body, layer: body.activate(layer, PLAIN),
+    "parametric": lambda body, layer: body.activate(layer, PARAMETRIC),
     "link": Derivatives.link,
 }
 

@@ -11,6 +11,7 @@ import numpy as np
 
 import fastmlp._export.c_text as text
 from fastmlp._export import c_functions
+from fastmlp._export.activations import ACTIVATIONS
 from fastmlp._export.layers import stacked
 from fastmlp._network.activations import Array
 from fastmlp._network.exported import Exported, Labels, Layer
@@ -357,10 +358,10 @@ WRITERS: dict[str, Any] = {
     "skip": lambda body, layer: body.call("add", text.C["add"], body.stored.pop("block")),
     "activation": lambda body, layer: body.apply(
         *(layer, f"apply_{layer.name}", text.C["function"]),
-        text.EACH.format(value=text.ACTIVATIONS[layer.name]),
+        text.EACH.format(value=ACTIVATIONS[layer.name].c.value),
     ),
     "parametric": lambda body, layer: body.apply(
-        *(layer, f"parametric_{layer.name}", text.C["parametric"]), text.ACTIVATIONS[layer.name]
+        *(layer, f"parametric_{layer.name}", text.C["parametric"]), ACTIVATIONS[layer.name].c.value
     ),
     "link": lambda body, layer: body.apply(
         *(layer, f"apply_{layer.name}", text.C["function"]),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._network.activations import GELU_CUBIC, LEAK, SELU_ALPHA, SELU_SCALE, SQRT_2_OVER_PI
+from fastmlp._export.activations import ACTIVATIONS, Formula
 from fastmlp._network.layer_norm import EPSILON
 
 # Sums that are accumulated in registers together: 8 registers of SSE or NEON, 4 of AVX.
@@ -35,35 +35,23 @@ def templates(file: str) -> dict[str, str]:
 
 C = templates("c_templates.txt")
 
-# The value at z. Comparisons are written as z < 0, so that NaN propagates.
-ACTIVATIONS = {
-    "identity": "z",
-    "relu": "z < 0.0 ? 0.0 : z",
-    "leaky_relu": f"pick(z, {LEAK!r} * z, z)",
-    "elu": "pick(z, expm1_minus(z), z)",
-    "selu": f"{SELU_SCALE!r} * pick(z, {SELU_ALPHA!r} * expm1_minus(z), z)",
-    "softplus": "softplus(z)",
-    "sigmoid": "sigmoid(z)",
-    "tanh": "tanh_of(z)",
-    "gelu": "z * normal(z)",
-    "gelu_tanh": f"z * sigmoid({2 * SQRT_2_OVER_PI!r} * z * (1.0 + {GELU_CUBIC!r} * z * z))",
-    "silu": "z * sigmoid(z)",
-    "mish": "z * tanh_of_softplus(z)",
-}
-
 EACH = C["each"].rstrip()
 FIRST = "j < n / HEADS ? "  # a link leaves the other outputs as they are
-# The value of an output at z; `softmax` needs all, and with `ascending` each adds to one before it.
-LINK_VALUES = {
-    "exp": "exp(z)",
-    "sigmoid": "sigmoid(z)",
-    "mean_and_variance": f"{FIRST}z : exp(z)",
-    "ascending": f"{FIRST}z : {ACTIVATIONS['softplus']}",
+# Links of single outputs; `softmax` needs all, and with `ascending` each adds to one before it.
+LINK_FORMULAS = {
+    "exp": Formula("exp(z)", "f", "f"),
+    "sigmoid": ACTIVATIONS["sigmoid"].c,
+    "mean_and_variance": Formula(f"{FIRST}z : exp(z)", f"{FIRST}1.0 : f", f"{FIRST}0.0 : f"),
+    "ascending": Formula(
+        f"{FIRST}z : {ACTIVATIONS['softplus'].c.value}",
+        f"{FIRST}1.0 : sigmoid(z)",
+        f"{FIRST}0.0 : slope * sigmoid(-z)",
+    ),
 }
 # Operations on the n outputs of the last layer.
 LINKS = {
     "identity": "",
-    **{name: EACH.format(value=value) for name, value in LINK_VALUES.items()},
+    **{name: EACH.format(value=row.value) for name, row in LINK_FORMULAS.items()},
     "softmax": C["softmax"].rstrip(),
 }
 LINKS["ascending"] += "\n    for (j = n / HEADS; j < n; j++) y[j] += y[j - n / HEADS];"

@@ -13,8 +13,9 @@ import numpy as np
 import fastmlp._export.onnx_nodes as nodes
 from fastmlp._core.atomic_files import write
 from fastmlp._core.optional import require
+from fastmlp._export.activations import ACTIVATIONS
+from fastmlp._export.graph import Graph, Name, Names
 from fastmlp._export.layers import stacked
-from fastmlp._export.onnx_nodes import Graph, Name, Names
 from fastmlp._network.exported import Exported, Labels, Layer
 from fastmlp._network.tensors import name_of
 
@@ -42,7 +43,7 @@ WRITERS: dict[str, Any] = {
     ),
     "layer_norm": lambda g, z, stored, name, gains, shifts: nodes.layer_norm(g, z, gains, shifts),
     "parametric": lambda g, z, stored, name, alphas: nodes.parametric(g, z, name, alphas),
-    "activation": lambda g, z, stored, name: nodes.activations(g.dtype)[name](g, z),
+    "activation": lambda g, z, stored, name: ACTIVATIONS[name].nodes(g, z),
     "keep": lambda g, z, stored, name: stored.update({name: z}) or z,
     "skip": lambda g, z, stored, name: g.Add(z, stored["block"]),
 }

@@ -37,13 +37,14 @@ if TYPE_CHECKING:  # imported on use: few fits need the rest
     from fastmlp._core.communicators import Communicator
     from fastmlp._engine.any_predictor import Predictor
     from fastmlp._engine.protocol import Engine
+    from fastmlp._network.activations import ActivationName
     from fastmlp._network.averaging import Averaging
     from fastmlp._network.exported import Exported
     from fastmlp._network.functions.activation import CustomActivation
     from fastmlp._network.groups import Groups
     from fastmlp._network.initializers import Initializer
     from fastmlp._network.losses import Loss, LossName
-    from fastmlp._network.names import ActivationName, NormPosition, OptimizerName
+    from fastmlp._network.names import NormPosition, OptimizerName
     from fastmlp._network.optimizers import Optimizer
     from fastmlp._network.scheduled import Scheduled
     from fastmlp._network.spec import Activations, Predictions

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -246,6 +246,21 @@ ACTIVATIONS: dict[str, Activation] = {
         Activation("mish", mish, mish_slope, mish_curvature, "he_normal"),
     )
 }
+# Their names, for editors and type checkers; a test compares them with the table.
+ActivationName: TypeAlias = Literal[
+    "identity",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "softplus",
+    "sigmoid",
+    "tanh",
+    "gelu",
+    "gelu_tanh",
+    "silu",
+    "mish",
+]
 
 
 Own = TypeVar("Own")

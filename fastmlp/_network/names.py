@@ -4,20 +4,6 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-ActivationName: TypeAlias = Literal[
-    "identity",
-    "relu",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "softplus",
-    "sigmoid",
-    "tanh",
-    "gelu",
-    "gelu_tanh",
-    "silu",
-    "mish",
-]
 OptimizerName: TypeAlias = Literal["sgd", "rmsprop", "adam", "adamw", "lion"]
 NormPosition: TypeAlias = Literal["before", "after"]
 EngineName: TypeAlias = Literal["native", "reference"]

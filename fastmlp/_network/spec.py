@@ -19,8 +19,9 @@ import numpy.typing as npt
 from fastmlp._core.intervals import check_count, check_flags
 from fastmlp._core.keywords import check_choice
 from fastmlp._network import layer_options, losses
+from fastmlp._network.activations import ActivationName
 from fastmlp._network.losses import Loss, LossName
-from fastmlp._network.names import ActivationName, NormPosition
+from fastmlp._network.names import NormPosition
 from fastmlp._network.tensors import TENSORS, Shape
 
 if TYPE_CHECKING:

@@ -65,7 +65,7 @@ class BaseMLP(Exportable, Explainable, parameters.Validated, CallbackSupportMixi
         Widths of the hidden layers; an empty tuple gives a linear model.
     activation : str or list of str, default="relu"
         One for all hidden layers, or one per layer: identity, logistic, tanh, relu as in
-        scikit-learn, and leaky_relu, elu, selu, softplus, gelu, gelu_tanh, silu, mish.
+        scikit-learn, or another one of `fastmlp.MLP`, such as mish.
     {specific}
     solver : {"adam", "sgd", "lbfgs"}, default="adam"
         Adam or gradient descent on mini-batches, or L-BFGS on all rows at once.

@@ -40,7 +40,7 @@ _WRONG_SIGN = _rows(
     ("sklearn/scaling.py", "biases[0] + self.x_mean @", "biases[0] - self.x_mean @", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("tabular/outcome/conformal.py", "(y - prediction) * shrink", "(prediction - y) * shrink", "tabular/test_tabular_numbers.py tabular/test_tabular.py"),
     ("_models/ensemble/mixture.py", "return log_yes - log_no", "return log_yes + log_no", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
-    ("_export/onnx_nodes.py", "g.Sub(g.Exp(g.Min(z, 0.0)), 1.0)", "g.Add(g.Exp(g.Min(z, 0.0)), 1.0)", "export/test_networks.py"),
+    ("_export/activations.py", "g.Sub(g.Exp(g.Min(z, 0.0)), 1.0)", "g.Add(g.Exp(g.Min(z, 0.0)), 1.0)", "export/test_networks.py"),
     ("tabular/export/c_source.py", "biases -= weights[bins]", "biases += weights[bins]", "export/test_c_tables.py"),
     ("_export/c_source.py", '"    y[0] = 1.0 - y[1];', '"    y[0] = 1.0 + y[1];', "export/test_networks.py"),
     ("tabular/outcome/temperature.py", "/ p) ** (1 / temperature)", "/ p) ** (-1 / temperature)", "tabular/test_tabular_numbers.py tabular/test_tabular.py"),

@@ -14,7 +14,7 @@ from states import refused
 
 import fastmlp
 from fastmlp import reference
-from fastmlp._export import onnx, onnx_nodes
+from fastmlp._export import activations, onnx
 from fastmlp._export.layers import Exported
 from fastmlp._models.network import network_of
 from fastmlp._network.activations import ACTIVATIONS
@@ -291,10 +291,10 @@ def test_a_file_has_the_same_bytes(tmp_path):
 
 def test_the_tail_of_the_normal_distribution():
     """Against mpmath, everywhere it is used."""
-    coefficients = onnx_nodes.tail_coefficients()
-    assert len(coefficients) == onnx_nodes.DEGREE + 1
-    for a in np.linspace(0, onnx_nodes.TAIL, 97):
-        u = (a - onnx_nodes.MIDDLE) / (a + onnx_nodes.MIDDLE)
+    coefficients = activations.tail_coefficients()
+    assert len(coefficients) == activations.DEGREE + 1
+    for a in np.linspace(0, activations.TAIL, 97):
+        u = (a - activations.MIDDLE) / (a + activations.MIDDLE)
         got = np.polynomial.polynomial.polyval(u, coefficients)
         exact = mpmath.exp(mpmath.mpf(a) ** 2 / 2) * mpmath.ncdf(-mpmath.mpf(a))
         assert abs(got / exact - 1) < 2e-14

@@ -12,8 +12,9 @@ import formulas
 import mpmath
 import numpy as np
 import pytest
+from formulas import ULPS
 from probing import probe
-from tolerances import ULPS, assert_close
+from tolerances import assert_close
 
 import fastmlp
 from fastmlp._engine import native_engine

@@ -10,21 +10,23 @@ from typing import get_args
 
 import formulas
 import pytest
-import tolerances
 
 import fastmlp
-from fastmlp._export import c_derivatives, c_text, onnx_nodes
+from fastmlp._export import activations as exported
 from fastmlp._files import inspection
-from fastmlp._models.conversion import to_torch
 from fastmlp._network import activations, losses, names, optimizers, schedules
-from fastmlp.sklearn.estimator import BaseMLP
 from fastmlp.tabular.export import c_source
 from fastmlp.tabular.outcome import loss_rows
 from fastmlp.tabular.table import forms
 
 ROOT = Path(__file__).resolve().parents[2]
 C_TABLES = "src_cython/c/tables"
-FEATURES, OPTIONS = "docs/start/features.md", "docs/reference/networks.md"
+OPTIONS, API = "docs/reference/networks.md", "docs/api.md"
+# The places of every public class.
+PUBLIC = {
+    "fastmlp/__init__.py": {*fastmlp.__all__},
+    API: {*re.findall(r"`fastmlp\.(\w+)`", (ROOT / API).read_text("utf-8"))},
+}
 
 
 def rows_of_c(name, pattern):
@@ -55,22 +57,13 @@ KINDS = {
         {
             f"{C_TABLES}/activations.h": rows_of_c("activations", r"ROW_[YZ]\((\w+)"),
             "fastmlp/_network/activations.py": activations.ACTIVATIONS,
-            "fastmlp/_network/names.py, ActivationName": get_args(names.ActivationName),
-            "fastmlp/_export/onnx_nodes.py": onnx_nodes.ACTIVATIONS,
-            "fastmlp/_export/c_text.py": c_text.ACTIVATIONS,
-            "fastmlp/_export/c_derivatives.py": c_derivatives.DERIVED,
+            "fastmlp/_network/activations.py, ActivationName": get_args(activations.ActivationName),
+            "fastmlp/_export/activations.py": exported.ACTIVATIONS,
             "tests/support/formulas.py": formulas.ACTIVATIONS,
         },
         {
-            "fastmlp/_models/conversion/to_torch.py": {"identity", *to_torch.MODULES},
-            "tests/support/tolerances.py, ULPS": tolerances.ULPS,
+            "tests/support/formulas.py, ULPS": formulas.ULPS,
             "the docstring of fastmlp/_models/mlp.py": of_parameter(fastmlp.MLP, "activation"),
-            "the docstring of fastmlp/sklearn/estimator.py": {
-                # scikit-learn's name is another one
-                {"logistic": "sigmoid"}.get(name, name)
-                for name in of_parameter(BaseMLP, "activation")
-            },
-            FEATURES: of_page(FEATURES, "activations"),
             OPTIONS: of_page(OPTIONS, "`activation`"),
         },
     ),
@@ -79,7 +72,14 @@ KINDS = {
             "fastmlp/_network/losses.py, LOSSES": losses.LOSSES,
             "fastmlp/_network/losses.py, LossName": get_args(losses.LossName),
         },
-        {FEATURES: of_page(FEATURES, "losses")},
+        {},
+    ),
+    "class of a loss": (
+        {
+            "fastmlp/_network/losses.py, LOSSES": [row.__name__ for row in losses.LOSSES.values()],
+            "fastmlp/_network/losses.py, __all__": {*losses.__all__} - {"Loss"},
+        },
+        PUBLIC,
     ),
     "row of a loss": (
         {
@@ -112,11 +112,11 @@ KINDS = {
     ),
     "optimizer": (
         {"fastmlp/_network/optimizers.py": [o.__name__ for o in optimizers.OPTIMIZERS.values()]},
-        {FEATURES: of_page(FEATURES, "optimizers")},
+        PUBLIC,
     ),
     "schedule": (
         {"fastmlp/_network/schedules.py": {*schedules.__all__} - {"Schedule"}},
-        {FEATURES: of_page(FEATURES, "schedules"), "fastmlp/__init__.py": fastmlp.__all__},
+        PUBLIC,
     ),
 }
 

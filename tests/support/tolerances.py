@@ -33,26 +33,6 @@ TOLERANCES: dict[str, dict[str, tuple[float, float]]] = {
     "central_difference": {"float64": (2**23, 2**23)},
 }
 
-# Largest error of one function in units in the last place, as measured on every 1031st float32 and
-# rounded up. Those below exp, elu and log are quotients and products of these and of log1p.
-# `gelu_tanh` has in addition the rounding of its argument, see test_functions.py.
-ULPS = {
-    "exp": 1.1,
-    "log": 1.5,
-    "identity": 0.0,
-    "relu": 0.0,
-    "leaky_relu": 1.0,
-    "sigmoid": 2.2,
-    "tanh": 2.6,
-    "softplus": 2.5,
-    "elu": 1.2,
-    "selu": 3.0,
-    "silu": 3.2,
-    "mish": 4.4,
-    "gelu": 12.0,
-    "gelu_tanh": 8.0,
-}
-
 
 def central_difference_step() -> float:
     """Return the step that balances truncation and rounding in float64, about 6e-6."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._export.activations import ACTIVATIONS
 from fastmlp._models.conversion import assembly, graph
 from fastmlp._models.conversion.graph import Value, refusal
 from fastmlp._models.ensemble.ensemble import Ensemble
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 Operand: TypeAlias = "Value | Tensor"  # a number counts as a tensor
 Reading: TypeAlias = "Callable[[Value, nn.Module], Value]"
-Table: TypeAlias = tuple[tuple[str, dict[str, Any], "Reading"], ...]
+Table: TypeAlias = "tuple[tuple[str, Mapping[str, Any], Reading], ...]"
 
 # Classes that hold another module, and its attribute.
 WRAPPERS = {
@@ -183,29 +184,20 @@ MODULES: Table = (
     ("FeatureAlphaDropout", {}, _same),
     ("BatchNorm1d", {}, _batch_norm),
     ("LayerNorm", {}, _layer_norm),
-    ("ReLU", {}, _activation("relu")),
+    *((row.torch, row.torch_options, _activation(name)) for name, row in ACTIVATIONS.items()),
     ("PReLU", {}, _relu),
-    ("LeakyReLU", {"negative_slope": 0.01}, _activation("leaky_relu")),
     ("LeakyReLU", {}, _relu),
     ("RReLU", {}, _relu),
-    ("ELU", {"alpha": 1.0}, _activation("elu")),
     ("ELU", {}, _elu),
     ("CELU", {}, _celu),
-    ("SELU", {}, _activation("selu")),
     ("Softplus", {"threshold": 20.0}, _softplus),
-    ("Sigmoid", {}, _activation("sigmoid")),
     ("LogSigmoid", {}, _log_sigmoid),
     ("Hardsigmoid", {}, _hard_sigmoid),
-    ("Tanh", {}, _activation("tanh")),
     ("Hardtanh", {}, _clipped),
     ("ReLU6", {}, _clipped),
     ("Threshold", {"threshold": 0, "value": 0}, _threshold),
     ("Tanhshrink", {}, _tanh_shrink),
     ("Softshrink", {}, _soft_shrink),
-    ("GELU", {"approximate": "none"}, _activation("gelu")),
-    ("GELU", {"approximate": "tanh"}, _activation("gelu_tanh")),
-    ("SiLU", {}, _activation("silu")),
-    ("Mish", {}, _activation("mish")),
     ("Softmax", {"dim": -1}, _activation("softmax")),
     ("Softmax", {"dim": 1}, _activation("softmax")),
     ("Softmin", {"dim": -1}, _soft_min),

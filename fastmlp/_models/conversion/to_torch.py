@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp._core.intervals import check_flag
+from fastmlp._export.activations import ACTIVATIONS
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
 from fastmlp._network.activations import Array
@@ -18,24 +19,14 @@ from fastmlp._network.activations import Array
 if TYPE_CHECKING:
     from torch import Tensor, fx, nn
 
+    from fastmlp._network.activations import ActivationName
     from fastmlp._network.functions.activation import CustomActivation
-    from fastmlp._network.names import ActivationName
     from fastmlp._network.spec import Predictions
 
-# PyTorch's class of each activation and link, and its arguments.
-MODULES: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "relu": ("ReLU", ()),
-    "leaky_relu": ("LeakyReLU", (0.01,)),
-    "elu": ("ELU", ()),
-    "selu": ("SELU", ()),
-    "softplus": ("Softplus", ()),
-    "sigmoid": ("Sigmoid", ()),
-    "tanh": ("Tanh", ()),
-    "gelu": ("GELU", ()),
-    "gelu_tanh": ("GELU", ("tanh",)),
-    "silu": ("SiLU", ()),
-    "mish": ("Mish", ()),
-    "softmax": ("Softmax", (-1,)),
+# PyTorch's class of each activation and link, and its options.
+MODULES: dict[str, tuple[str, Mapping[str, Any]]] = {
+    **{name: (row.torch, row.torch_options) for name, row in ACTIVATIONS.items()},
+    "softmax": ("Softmax", {"dim": -1}),
 }
 LINKS = ("identity", "sigmoid", "softmax", "exp")
 N_ROWS = 32  # compared with the model
@@ -167,8 +158,8 @@ class _Builder:
         """Return an activation, or a link, of a value."""
         if name == "identity":
             return z
-        kind, arguments = MODULES[name]
-        return self.called(getattr(self.torch.nn, kind)(*arguments), z)
+        kind, options = MODULES[name]
+        return self.called(getattr(self.torch.nn, kind)(**options), z)
 
     def linked(self, z: fx.Node) -> fx.Node:
         """Return the prediction that belongs to the last outputs."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp._export.graph import Graph, Name
 from fastmlp._export.onnx import INPUT, Value, package
-from fastmlp._export.onnx_nodes import Graph, Name
 from fastmlp._network.exported import SURROGATES
 from fastmlp.tabular.table.columns import Column, Columns, Derived
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastmlp._export.graph import Graph, Name, Names
 from fastmlp._export.layers import by_member, stacked
 from fastmlp._export.onnx import OPSET, Value, Values, check_size, label, made, network, package
-from fastmlp._export.onnx_nodes import Graph, Name, Names, mixture
+from fastmlp._export.onnx_nodes import mixture
 from fastmlp.tabular.export.exported import ExportedTable
 from fastmlp.tabular.export.onnx_columns import ML, WIDE, Inputs
 from fastmlp.tabular.outcome.conformal import Residuals, offsets_of

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from fastmlp._models.network import Network
-from fastmlp._network.names import ActivationName
+from fastmlp._network.activations import ActivationName
 from fastmlp.tabular.outcome.loss_rows import LOSSES
 from fastmlp.tabular.recipe.presets import Preset, Recipe
 from fastmlp.tabular.table.columns import Array, Columns, places_of
