@@ -1,5 +1,5 @@
-# distutils: extra_compile_args = -O1 -fcrossjumping -Wno-ignored-optimization-argument
-# At -Os, a call of a microsecond would take longer. Equal ends of branches are one, as there (gcc alone can).
+# distutils: extra_compile_args = -O1
+# At -Os, a call of a microsecond would take longer. Flags that clang does not know are errors there.
 #
 # The native engine as Python sees it, one module of four files: each module has a copy of what Cython needs
 # for itself, 20 kB of a wheel. A file imports what it uses, and sees all that is above it here.
