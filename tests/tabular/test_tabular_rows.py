@@ -22,7 +22,7 @@ from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular.outcome.targets import ClassTarget, MultiLabelTarget, NumericTarget
 from fastmlp.tabular.table.columns import Columns, Table
 from fastmlp.tabular.table.encoding import Encoding, Layout, edges_of, quantiles
-from fastmlp.tabular.table.rows import joint, read_row, tempered
+from fastmlp.tabular.table.rows import Joint, read_row, tempered
 
 BINS = (0, 1, 2, 7, 16, 70, (3, 130, 0, 64))  # one number for all columns, or one for each
 MANY = 90  # rows of the table that is measured
@@ -85,16 +85,24 @@ def test_the_joint_prediction_has_the_bits_of_plain_numpy(name, members, n):
     expected = sum(decoded[1:], decoded[0]) / members
     if columns > m:
         expected[:, m:] += sum((part[:, :m] - expected[:, :m]) ** 2 for part in decoded) / members
-    joint_of_all = joint(z, scale, m, target.sums_to_one)
-    np.testing.assert_array_equal(joint_of_all, expected)
+    joint = Joint(scale, m, target.sums_to_one)
+    before = z.copy()
+    for outputs in (z, z.astype(np.float64), np.asfortranarray(z)):
+        np.testing.assert_array_equal(joint(outputs), expected)
+    for k in range(n):  # one row has no axis of rows
+        np.testing.assert_array_equal(joint(z[:, k]), expected[k : k + 1])
+    np.testing.assert_array_equal(z, before)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(joint))(z), expected)
     for wrong in (z[:0], np.concatenate([z, z, z], axis=2), z[..., :0]):
         with pytest.raises(ValueError, match="columns are expected"):
-            joint(wrong, scale, m, target.sums_to_one)
+            joint(wrong)
     if scale:
+        with pytest.raises(ValueError, match="members but"):
+            joint(np.concatenate([z, z]))
         with pytest.raises(ValueError, match="a scale has the shape"):
-            joint(z, [array[:, 1:] for array in scale], m, False)
+            Joint([array[:, 1:] for array in scale], m, False)
         with pytest.raises(ValueError, match="a scale has 3 arrays"):
-            joint(z, scale[:3], m, False)
+            Joint(scale[:3], m, False)
 
 
 def test_tempered_probabilities_are_those_of_divided_logits():

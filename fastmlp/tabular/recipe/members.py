@@ -31,7 +31,7 @@ from fastmlp.tabular.recipe.presets import Preset, Recipe, batch_of, epochs_of
 from fastmlp.tabular.recipe.progress import Clock
 from fastmlp.tabular.table.columns import RowIndex, Table
 from fastmlp.tabular.table.encoding import Encoding
-from fastmlp.tabular.table.rows import joint
+from fastmlp.tabular.table.rows import Joint
 
 Array = NDArray[Any]
 
@@ -119,12 +119,10 @@ class Members:
 
         It takes numbers and codes, and returns (1, columns); these members must not change.
         """
-        engines, encode, scale = self.engines(), self.encoding.encoder, self.scale
-        outputs, sums_to_one = self.target.outputs, self.target.sums_to_one
+        engines, encode, joint = self.engines(), self.encoding.encoder, self._joint()
 
         def predict(numbers: Array, codes: Array) -> Array:
-            z = predict_each(engines, encode(numbers, codes))
-            return joint(z[:, np.newaxis], scale, outputs, sums_to_one)
+            return joint(predict_each(engines, encode(numbers, codes)))
 
         return predict
 
@@ -134,7 +132,10 @@ class Members:
         It is the mean of the members' predictions in the user's units, and has the same bits for
         any n. Variances contain that of the means.
         """
-        return joint(z, self.scale, self.target.outputs, self.target.sums_to_one)
+        return self._joint()(z)
+
+    def _joint(self) -> Joint:
+        return Joint(self.scale, self.target.outputs, self.target.sums_to_one)
 
     def tangents(self, engines: list[Any], numbers: Array, codes: Array) -> tuple[Array, Array]:
         """Return each member's outputs for a row, and their derivatives by each number.

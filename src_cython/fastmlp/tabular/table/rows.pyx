@@ -338,54 +338,82 @@ cdef inline object item_at(cnp.ndarray items, cnp.npy_intp k):
     return cnp.PyArray_GETITEM(items, <char*>cnp.PyArray_GETPTR1(items, k))
 
 
-def joint(z, scale, Py_ssize_t means, bint sums_to_one):
-    """Return the mean predictions, float64 (n, columns), of outputs of members, (members, n, columns).
+cdef class Joint:
+    """The mean predictions of members, from their outputs.
 
     ``scale`` is None, or has centre, factor, low and high of the first columns, which are means, each of
     shape (members, means). Columns after them are variances, to which the variance of the members' means is
     added. Rows are divided by their sums before if they are probabilities, which ``sums_to_one`` tells.
     """
-    cdef cnp.ndarray outputs = cnp.PyArray_FROMANY(
-        z, cnp.NPY_DOUBLE, 3, 3, cnp.NPY_ARRAY_CARRAY | cnp.NPY_ARRAY_ENSURECOPY)
-    cdef cnp.npy_intp* shape = cnp.PyArray_DIMS(outputs)
-    cdef cnp.npy_intp members = shape[0], n = shape[1], columns = shape[2], m, k, _i
-    cdef cnp.ndarray result = cnp.PyArray_SimpleNew(2, shape + 1, cnp.NPY_DOUBLE)
+    cdef tuple arrays, given  # the arrays keep the memory alive to which the pointers point
     cdef const double* scales[4]
-    cdef double* row = <double*>start(outputs)
-    cdef double* first = row
-    cdef double* mean = <double*>start(result)
-    cdef double total, away
-    if members < 1 or not means <= columns <= 2 * means:
-        raise ValueError(
-            f"the outputs have the shape {np.shape(z)} but {means} to {2 * means} columns are expected")
-    arrays = [of_scale(array, members, means) for array in scale or ()]
-    if len(arrays) not in (0, 4):
-        raise ValueError(
-            f"a scale has {len(arrays)} arrays but centre, factor, low and high are expected")
-    for k in range(len(arrays)):
-        scales[k] = <const double*>start(arrays[k])
-    for m in range(members):
+    cdef Py_ssize_t means
+    cdef bint sums_to_one
+
+    def __init__(self, scale, Py_ssize_t means, bint sums_to_one):
+        cdef Py_ssize_t k
+        self.given, self.means, self.sums_to_one = (scale, means, sums_to_one), means, sums_to_one
+        self.arrays = tuple([np.array(array, float, order="C", ndmin=2) for array in scale or ()])
+        if len(self.arrays) not in (0, 4):
+            raise ValueError(
+                f"a scale has {len(self.arrays)} arrays but centre, factor, low and high are expected")
+        for k in range(len(self.arrays)):
+            if self.arrays[k].shape != (len(self.arrays[0]), means):
+                expected = len(self.arrays[0]), means
+                raise ValueError(f"a scale has the shape {self.arrays[k].shape} but {expected} is expected")
+            self.scales[k] = <const double*>start(self.arrays[k])
+
+    def __reduce__(self):
+        return Joint, self.given
+
+    def __call__(self, z):
+        """The mean predictions, float64 (n, columns), of outputs, (members, n, columns), or of one row without n."""
+        cdef cnp.ndarray given = cnp.PyArray_FROMANY(z, cnp.NPY_NOTYPE, 2, 3, 0)
+        cdef int last = cnp.PyArray_NDIM(given) - 1
+        cdef cnp.ndarray outputs = cnp.PyArray_SimpleNew(last + 1, cnp.PyArray_DIMS(given), cnp.NPY_DOUBLE)
+        cdef cnp.npy_intp members, columns, n, means = self.means, m, k, _i
+        cdef cnp.npy_intp[2] shape
+        if cnp.PyArray_TYPE(given) == cnp.NPY_FLOAT and cnp.PyArray_ISCARRAY_RO(given):
+            for k in range(cnp.PyArray_SIZE(given)):  # a call of NumPy takes longer than a row's few numbers
+                (<double*>start(outputs))[k] = (<const float*>start(given))[k]
+        else:
+            cnp.PyArray_CopyInto(outputs, given)
+        members, columns = cnp.PyArray_DIM(outputs, 0), cnp.PyArray_DIM(outputs, last)
+        n = 1 if last == 1 else cnp.PyArray_DIM(outputs, 1)
+        shape[0], shape[1] = n, columns
+        cdef cnp.ndarray result = cnp.PyArray_SimpleNew(2, shape, cnp.NPY_DOUBLE)
+        cdef bint is_scaled = len(self.arrays) > 0
+        cdef double* row = <double*>start(outputs)
+        cdef double* first = row
+        cdef double* mean = <double*>start(result)
+        cdef double total, away
+        if members < 1 or not means <= columns <= 2 * means:
+            raise ValueError(
+                f"the outputs have the shape {np.shape(z)} but {means} to {2 * means} columns are expected")
+        if is_scaled and len(self.arrays[0]) != members:
+            raise ValueError(f"there are outputs of {members} members but {len(self.arrays[0])} are expected")
+        for m in range(members):
+            for _i in range(n):
+                if is_scaled:
+                    decode(row, means, columns, self.scales, m * means)
+                if self.sums_to_one:
+                    divide_by_sum(row, columns)
+                row += columns
         for _i in range(n):
-            if arrays:
-                decode(row, means, columns, scales, m * means)
-            if sums_to_one:
-                divide_by_sum(row, columns)
-            row += columns
-    for _i in range(n):
-        for k in range(columns):
-            total = first[k]
-            for m in range(1, members):
-                total += first[m * n * columns + k]
-            mean[k] = total / members
-        for k in range(means, columns):
-            total = 0
-            for m in range(members):
-                away = first[m * n * columns + k - means] - mean[k - means]
-                total += away * away
-            mean[k] += total / members
-        first += columns
-        mean += columns
-    return result
+            for k in range(columns):
+                total = first[k]
+                for m in range(1, members):
+                    total += first[m * n * columns + k]
+                mean[k] = total / members
+            for k in range(means, columns):
+                total = 0
+                for m in range(members):
+                    away = first[m * n * columns + k - means] - mean[k - means]
+                    total += away * away
+                mean[k] += total / members
+            first += columns
+            mean += columns
+        return result
 
 
 def tempered(probabilities, double power, double smallest):
@@ -409,13 +437,6 @@ cdef inline void divide_by_sum(double* row, Py_ssize_t columns) noexcept nogil:
         total += row[k]
     for k in range(columns):
         row[k] /= total
-
-
-cdef cnp.ndarray of_scale(array, Py_ssize_t members, Py_ssize_t means):
-    cdef cnp.ndarray result = cnp.PyArray_FROMANY(array, cnp.NPY_DOUBLE, 2, 2, cnp.NPY_ARRAY_CARRAY_RO)
-    if cnp.PyArray_DIM(result, 0) != members or cnp.PyArray_DIM(result, 1) != means:
-        raise ValueError(f"a scale has the shape {np.shape(array)} but {(members, means)} is expected")
-    return result
 
 
 cdef inline void decode(double* row, Py_ssize_t means, Py_ssize_t columns, const double** scale,
