@@ -319,7 +319,7 @@ class Body:
         arguments = ", ".join([source, addresses[name], *units, biases, target, str(n), str(m)])
         if layer.kind == "entries":
             self.source.functions["entries"], self.places = text.ENTRIES, n
-            self.calls.append(f"entries({arguments}, at);")
+            self.calls.append(f"entries({arguments}, at, listed);")
         else:
             self.calls.append(f"affine({arguments});")
         return addresses[name], n, m

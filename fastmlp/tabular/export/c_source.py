@@ -175,9 +175,10 @@ class TableSource(Source):
         """Add the functions from columns to inputs, and from outputs to predictions."""
         is_divided = part == "largest" and self.model.groups[0].scale is not None
         derive = [C["derive"]] if self.model.columns.derived else []
-        binned = C["steps" if is_stepped else "places"]
+        put, binned = ("listed", "steps") if is_stepped else ("inputs", "places")
+        fields = {"put": C[put], "binned": C[binned], **self.fields}
         for piece in (*derive, C["encode"], C[f"decode_{'divided' if is_divided else part}"]):
-            self.code.append(text.with_real(piece.format(binned=binned, **self.fields), self.dtype))
+            self.code.append(text.with_real(piece.format(**fields), self.dtype))
 
     # ------------------------------------------------------------ constants
 
@@ -258,8 +259,11 @@ class TableSource(Source):
         measured = [*constants("number", encoding.numbers), *clips, f"bins_{number}"]
         measured.append(body.constant("known", encoding.seen.astype(np.uint8)))
         measured.append(f"places_{number}")
-        body.calls.append(f"encode(numbers, codes, {', '.join(measured)}, x);")
-        body.network(stacked(nets), inputs)
+        layers = stacked(nets)
+        is_listed = layers[0].kind == "entries"
+        call = f"encode(numbers, codes, {', '.join(measured)}, x, {'at' if is_listed else '0'});"
+        body.calls.append(f"const int listed = {call}" if is_listed else call)
+        body.network(layers, inputs)
         scale = [] if group.scale is None else constants("target", group.scale)
         body.calls.append(f"decode({', '.join(['p', *scale, 'y'])});")
         member = {"of": f"{title} units", "suffix": f"_{number}", "real": "double", "more": ""}
