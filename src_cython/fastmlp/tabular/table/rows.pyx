@@ -367,7 +367,7 @@ cdef class Joint:
         return Joint, self.given
 
     def __call__(self, z):
-        """The mean predictions, float64 (n, columns), of outputs, (members, n, columns), or of one row without n."""
+        """The mean predictions, float64 (n, columns) of outputs, (members, n, columns); n may be left out."""
         cdef cnp.ndarray given = cnp.PyArray_FROMANY(z, cnp.NPY_NOTYPE, 2, 3, 0)
         cdef int last = cnp.PyArray_NDIM(given) - 1
         cdef cnp.ndarray outputs = cnp.PyArray_SimpleNew(last + 1, cnp.PyArray_DIMS(given), cnp.NPY_DOUBLE)
