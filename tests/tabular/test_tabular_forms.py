@@ -95,6 +95,18 @@ def test_cycles_are_those_that_the_dates_span_and_show():
     assert cycles([f"{1990 + k // 12}-{k % 12 + 1:02}" for k in at]) == ("week", "year")
 
 
+def test_overtones_of_a_cycle_have_no_bins():
+    """So that a date has fewer inputs; they are smooth functions of the first waves."""
+    frame = column(DATES).assign(end=DATES + np.arange(N).astype("m8[D]"))
+    columns = Columns.of(frame)
+    of_cycle = [5, 5, 0, 0, 0, 0]
+    assert columns.binned(5).tolist() == [5, 5, 5, *of_cycle * 6, 5]  # and the difference
+    assert Columns.of(column(X * 2)).binned(5).tolist() == [5, 5]
+    model = regressor(recipes=[{"bins": 5}, {"bins": 0}]).fit(frame, Y)
+    bins = {tuple(group.encoding.bins) for group in fitted_of(model).blend.groups}
+    assert bins <= {(*columns.binned(5),), (0,) * 40}
+
+
 def test_two_columns_of_dates_give_their_difference():
     frame = column(DATES).assign(end=DATES + np.arange(N).astype("m8[D]"), zone=INSTANTS["a zone"])
     frame.loc[3, "end"] = None

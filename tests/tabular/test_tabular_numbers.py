@@ -179,6 +179,16 @@ def test_residuals_of_both_signs_are_symmetric_and_as_few_as_before():
     assert np.mean(inside) == pytest.approx(0.9, abs=0.02)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_means_of_equal_residuals_stay_in_order(seed):
+    """A mean of equal numbers is rounded: a fit of few different targets ended in an error."""
+    rng = np.random.default_rng(seed)
+    y, weights = rng.choice([0.1, 0.7, 1.3], 400), rng.uniform(0.1, 1, 400)
+    z = residuals_of(y, np.zeros(400), weights, np.ones(400), most=60).z
+    assert (np.diff(z) >= 0).all()
+    assert {0.1, 0.7, 1.3} <= set(z)
+
+
 # ------------------------------------------------------------ epochs, and what is said of them
 
 

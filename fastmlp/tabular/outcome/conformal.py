@@ -138,10 +138,12 @@ def _fewer(z: Array, w: Array, most: int) -> tuple[Array, Array]:
     """Return means of neighbours in order, at most so many, and the sums of their weights."""
     count = min(most, len(z))
     begins = np.arange(count) * len(z) // count
+    ends = np.append(begins[1:], len(z))
     weights = np.add.reduceat(w, begins)
-    plain = np.add.reduceat(z, begins) / np.diff(begins, append=len(z))  # where all weights are 0
+    plain = np.add.reduceat(z, begins) / (ends - begins)  # where all weights are 0
     sums = np.add.reduceat(w * z, begins)
-    return np.divide(sums, weights, out=plain, where=weights > 0), weights
+    means = np.divide(sums, weights, out=plain, where=weights > 0)
+    return np.clip(means, z[begins], z[ends - 1]), weights  # means of equal numbers are rounded
 
 
 def _local(

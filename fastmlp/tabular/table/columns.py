@@ -320,6 +320,15 @@ class Columns:
         """How many numbers a row of a table has."""
         return len(self.numbers) + sum(len(derived.of) for derived in self.derived)
 
+    def binned(self, bins: int) -> NDArray[np.int64]:
+        """Return the bins of each number: none of the overtones of a cycle, which are smooth."""
+        of_each = np.full(self.n_numbers, bins, np.int64)
+        for derived in self.derived[:1]:  # waves come first
+            if derived.kind == "wave":
+                of_waves = of_each[len(self.numbers) :][: len(derived.of)]
+                of_waves[~np.isin(derived.by, [*CYCLES.values()])] = 0
+        return of_each
+
     def derive(self, table: Table) -> Table:
         """Compute the derived numbers of a table, in place, and return it."""
         for first in range(0, len(table) if self.derived else 0, DERIVED_ROWS):

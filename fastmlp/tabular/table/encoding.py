@@ -28,7 +28,7 @@ SHARED = 16  # inputs that the values of a category column share that are not fr
 FEW_VALUES = 8  # most values of a category whose one-hot inputs are multiplied, zeros included
 SEED = 0  # determines the signs of the shared inputs
 Inputs: TypeAlias = NDArray[np.float32]
-Bins: TypeAlias = int | NDArray[np.int64]  # one for all numbers, or one for each
+Bins: TypeAlias = int | NDArray[np.int64]  # one for all that `Columns.binned`, or one for each
 Places: TypeAlias = Sequence[int] | NDArray[np.int64]  # places of numeric columns
 
 
@@ -139,7 +139,7 @@ class Encoding:
         """
         categories = inputs_of(columns)
         seen = np.zeros((len(learn), sum(column.values for column in categories)), bool)
-        bins = np.broadcast_to(np.asarray(bins, np.int64), table.numbers.shape[1])
+        bins = _of_each(columns, bins)
         without_clip = np.unique(np.asarray(unclipped, np.int64))
         limits = limits_of(len(bins), without_clip)
         numbers = _measured(table.numbers, learn, bins, limits, frozenset(raw))
@@ -395,8 +395,12 @@ def with_missing(columns: Columns, table: Table) -> NDArray[np.int64]:
 
 def width_of(columns: Columns, missing: int, bins: Bins) -> int:
     """Return the number of inputs of a row; ``missing`` of them are flags of missing numbers."""
-    of_numbers = np.broadcast_to(bins, columns.n_numbers)
-    return Layout.of(missing, inputs_of(columns), of_numbers).width
+    return Layout.of(missing, inputs_of(columns), _of_each(columns, bins)).width
+
+
+def _of_each(columns: Columns, bins: Bins) -> NDArray[np.int64]:
+    """Return the number of bins of each number."""
+    return columns.binned(int(bins)) if np.ndim(bins) == 0 else np.asarray(bins, np.int64)
 
 
 def inputs_of(columns: Columns) -> tuple[CategoryInputs, ...]:
