@@ -20,6 +20,7 @@ from fastmlp.dask import tasks
 from fastmlp.sklearn.bases import BaseEstimator, ClassifierMixin, RegressorMixin
 from fastmlp.sklearn.parameters import store
 from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, parts
+from fastmlp.tabular.fit.reading import column_of
 from fastmlp.tabular.table.columns import Array
 from fastmlp.tabular.table.frames import is_frame
 
@@ -66,8 +67,9 @@ class _DaskTable(BaseEstimator):
             Targets, with as many rows in each partition as X.
         sample_weight : dask.dataframe.Series or dask.array.Array, shape (n_samples,), optional
             Weights of the rows.
-        groups : dask.dataframe.Series or dask.array.Array, shape (n_samples,), optional
-            Group of each row, for example a patient. Rows of a group, of all partitions, are in one
+        groups : str, dask.dataframe.Series or dask.array.Array, shape (n_samples,), optional
+            Group of each row, for example a patient, or the name of the column of X that has them,
+            which stays an input. Rows of a group, of all partitions, are in one
             part, and are held out together there; prediction intervals hold for new groups.
         time : str, dask.dataframe.Series or dask.array.Array, shape (n_samples,), optional
             Time of each row, or the name of the column of X that has it: in each part, folds go
@@ -96,8 +98,9 @@ class _DaskTable(BaseEstimator):
                 "folds is a splitter but a fit by Dask divides the rows at random: pass a number, "
                 "or groups or time to fit"
             )
-        of_rows = {"X": X, "y": y, "sample_weight": sample_weight, "groups": groups}
-        of_rows["time"] = X[time] if isinstance(time, str) else time
+        of_rows = {"X": X, "y": y, "sample_weight": sample_weight}
+        of_rows["groups"] = column_of(X, groups, "groups")
+        of_rows["time"] = column_of(X, time, "time")
         with tasks.aside():
             self._local, self._example = self._trained(local, of_rows)
         return self

@@ -299,7 +299,11 @@ def trained(
     rows = TableChunk(*(None if values[0] is None else _joined(values, join) for values in fields))
     n, rng = sum(len(block.X) for block in blocks), np.random.default_rng(seed)
     parameters = {**plan.parameters, "random_state": seed}
-    made = train(model.target_class, parameters, rows, columns=plan.columns)
+    try:
+        made = train(model.target_class, parameters, rows, columns=plan.columns)
+    except (TypeError, ValueError) as error:
+        error.add_note(f"this is said of one part of the table, {n:,} rows drawn at random")
+        raise
     read, result, scored = made.reading, made.result, made.reading.data.scored
     used = read.used[scored.rows]
     places = used if read.rows.sampled is None else read.rows.sampled[used]

@@ -235,6 +235,38 @@ def test_rows_of_a_group_are_learned_from_or_calibrate_but_never_both():
     )  # rows of a group count as alike
 
 
+UNSORTED = np.random.default_rng(1).permutation(N)
+PANEL = FRAME.assign(
+    who=pd.Categorical([f"person {k}" for k in UNSORTED % 30]),  # in all partitions
+    day=np.datetime64("2026-01-01") + UNSORTED // 3,
+)
+
+
+def test_groups_and_times_are_names_of_columns_or_arrays_with_the_same_bits():
+    """Times out of order, an empty partition, groups of a dtype of categories, unknown lengths."""
+    X, y, who, day = divided(PANEL, NUMBERS, PANEL["who"], PANEL["day"], lengths=(500, 0, 700))
+    model = DaskTabMLPRegressor(**QUICK, parts=2)
+    by_name = model.fit(X, y, groups="who", time="day").to_local()
+    of_frames = clone(model).fit(X, y, groups=who, time=day).to_local()
+    arrays = who.astype(object).to_dask_array(), day.to_dask_array()
+    of_arrays = clone(model).fit(X, y, groups=arrays[0], time=arrays[1]).to_local()
+    for other in (of_frames, of_arrays):
+        np.testing.assert_array_equal(
+            other.predict_interval(PANEL), by_name.predict_interval(PANEL)
+        )
+    notes = " ".join(by_name.report().notes)
+    assert "scores are those of later rows of groups that were not learned" in notes
+
+
+def test_of_times_that_are_missing_it_is_said_that_the_row_is_one_of_a_part():
+    """The rows of a part are random ones: the number is none of the user's."""
+    days = PANEL["day"].astype(object).where(np.arange(N) != 7, None)
+    X, y, time = divided(FRAME, NUMBERS, days, lengths=(500, 700))
+    with pytest.raises(ValueError, match="time is missing in row") as caught:
+        DaskTabMLPRegressor(**QUICK, parts=2).fit(X, y, time=time)
+    assert "one part of the table" in " ".join(caught.value.__notes__)
+
+
 def test_classes_of_one_partition_alone_and_repeated_bits():
     X, y = divided(
         FRAME.iloc[::-1], LABELS.where(FRAME["c"] != "rare", "rare").iloc[::-1], lengths=(600, 600)
@@ -295,6 +327,9 @@ WRONG = [
     ({"parts": 2}, (X2, Y2, None, SPARSE2), "are 3 rows with a weight for 2 parts but at least 4"),
     ({}, (X2, Y2, X2["b"]), "groups has missing ones"),
     ({}, (X2, Y2, FRAME["c"]), "groups is a Series but a frame or array of Dask"),
+    ({}, (X2, Y2, "d"), "groups is 'd' but X has no column of that name"),
+    ({}, (X2, Y2, None, None, "time"), "time is 'time' but X has no column of that name"),
+    ({}, (X2, Y2, None, None, FRAME["a"]), "time is a Series but a frame or array of Dask"),
     ({"preset": "slow"}, (X2, Y2), "The 'preset' parameter"),
     ({"folds": KFold(3)}, (X2, Y2), "folds is a splitter but a fit by Dask divides the rows"),
 ]
@@ -302,9 +337,9 @@ WRONG = [
 
 @pytest.mark.parametrize(("options", "data", "said"), WRONG)
 def test_what_cannot_be_trained_is_said(options, data, said):
-    X, y, groups, weights = (*data, None, None)[:4]
+    X, y, groups, weights, time = (*data, None, None, None)[:5]
     with pytest.raises((TypeError, ValueError), match=said):
-        DaskTabMLPRegressor(**options).fit(X, y, weights, groups=groups)
+        DaskTabMLPRegressor(**options).fit(X, y, weights, groups=groups, time=time)
 
 
 MB = 2.0**20
