@@ -196,7 +196,7 @@ def test_rows_are_predicted_by_the_members_that_have_not_learned_from_them(monke
     [
         ("numbers", 0, 3, {0}, {0}, {0}),
         ("numbers", 3, 3, {16, 8, 0}, {0}, {0, 64}),
-        ("classes", 0, 3, {0}, {0, 0.15, 0.5}, {0}),
+        ("classes", 0, 3, {0}, {0, 0.15}, {0}),
         ("classes", 1, 31, {16, 0}, {0, 0.15}, {0, 64}),
         ("classes", 1, 32, {16, 0}, {0, 0.15}, {0}),
         ("classes", 10_000, 0, {0}, {0, 0.15}, {0}),

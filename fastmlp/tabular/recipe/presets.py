@@ -227,7 +227,7 @@ NARROW = {
     ),
     "numbers by categories": (Recipe(0, 64, rate=2.0), Recipe(0, 64)),
     "classes by categories": (
-        Recipe(0, 64, dropout=0.5, decay=0.02),
+        Recipe(0, 64, dropout=0.15, decay=0.5),
         Recipe(0, 64),
         Recipe(0, 64, **CAREFUL),
     ),
