@@ -79,7 +79,9 @@ class BaseTabMLP(Explainable, Validated):
         Text, booleans and category dtypes are categories. A list selects further numeric columns:
         by names (text), indices (integers from 0) or one boolean per column. For frames with
         integer names that differ from the indices, integers are rejected: pass such a name as text,
-        ``"10"``. With None, numeric category dtypes are numbers.
+        ``"10"``. With None, numeric category dtypes are numbers. With "from_dtype", whole numbers
+        that name things, such as shops, become ordered categories if ``select`` is true and rows
+        that were not learned are predicted better so; a note of the report names them.
     monotone : dict, optional
         Columns of numbers, by name or place from 0, in which predictions must not fall (1) or not
         rise (-1) while all other columns stay the same. Needs squared errors, or two classes: then
@@ -87,7 +89,8 @@ class BaseTabMLP(Explainable, Validated):
     select : bool, default=True
         Whether columns that say nothing about the target are left out, if rows that did not choose
         them are predicted better without; see ``left_out_``. The presets "default" and "best" look
-        for such columns unless ``recipes`` or ``epochs`` are passed; "fast" uses all columns.
+        for such columns unless ``recipes`` or ``epochs`` are passed; "fast" uses all columns. Also
+        whether numbers may become categories, see ``categorical_features``.
     scoring : str, callable or None, default=None
         Score that selects the epoch, on out-of-fold predictions: the loss by default, or any scorer
         of scikit-learn.

@@ -94,9 +94,7 @@ def test_the_solution_is_that_of_a_ridge_regression(weights):
     y = np.column_stack([Y, np.where(np.arange(N) % 3, 2 - Y**2, np.nan)])
     x = np.column_stack([X, np.ones(N)]).astype(np.float32)
     decays = (0.5, 1e-3)
-    for decay, (slopes, biases) in zip(
-        decays, linear._ridge(x, y, weights, decays, 2), strict=True
-    ):
+    for decay, (slopes, biases) in zip(decays, linear.ridge(x, y, weights, decays, 2), strict=True):
         for k in range(2):
             there = ~np.isnan(y[:, k])
             w = weights[there] / weights[there].sum()

@@ -20,7 +20,7 @@ from fastmlp._network.data import Data
 from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular.outcome.targets import ClassTarget, MultiLabelTarget, NumericTarget
-from fastmlp.tabular.table.columns import Columns, Table
+from fastmlp.tabular.table.columns import Column, Columns, Table
 from fastmlp.tabular.table.encoding import Encoding, Layout, edges_of, quantiles
 from fastmlp.tabular.table.rows import Joint, read_row, tempered
 
@@ -233,7 +233,8 @@ def test_of_two_zeros_the_one_is_measured():
     rng = np.random.default_rng(4)
     zeros, others = rng.choice([-0.0, 0.0], 400), np.arange(-30.0, 31.0)
     table = Table(np.concatenate([zeros, others])[:, np.newaxis], np.empty((461, 0), np.int32))
-    columns, rows = Columns((), (), {}, (), False), np.arange(461)
+    columns = Columns(((0, Column("zeros")),), (), {}, ("zeros",), False)
+    rows = np.arange(461)
     for bins in (1, 6):
         centre, _, edges = Encoding.of(table, columns, [rows], bins).numbers
         assert 0.0 in centre

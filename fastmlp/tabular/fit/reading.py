@@ -145,11 +145,9 @@ class Reading:
     data: FitRows  # those rows
     validation: tuple[Table, Target] | None  # rows that only score; see `other_rows`
 
-    def without(self, reasons: Mapping[int, str]) -> Reading:
-        """Return the same rows without some columns, by their places, each with its reason."""
-        whole = self.rows.columns
-        data = self.data.only(set(whole.places).difference(reasons), reasons)
-        columns = data.columns
+    def with_columns(self, columns: Columns) -> Reading:
+        """Return the same rows with columns that are made of these, see `Columns.part`."""
+        whole, data = self.rows.columns, self.data.with_columns(columns)
         rows = self.rows._replace(columns=columns, table=columns.part(self.rows.table, whole))
         validation = self.validation
         if validation is not None:

@@ -27,7 +27,7 @@ from fastmlp.tabular.outcome import periods
 from fastmlp.tabular.outcome.calibration import Calibration, NumberCalibration
 from fastmlp.tabular.outcome.scoring import Scorer, scorer_of
 from fastmlp.tabular.outcome.targets import Target
-from fastmlp.tabular.recipe import blend, monotone
+from fastmlp.tabular.recipe import blend, identifiers, monotone
 from fastmlp.tabular.recipe.blend import BlendResult
 from fastmlp.tabular.recipe.budget import Budget, bytes_of
 from fastmlp.tabular.recipe.epoch_selection import mean_cost
@@ -109,9 +109,14 @@ def train(
     reader = Reader(target_class, parameters, budget, np.random.default_rng([*seed, 1]))
     with timed(seconds, "reading"):
         read = reader.read(chunk, columns, X_val, y_val)
-    if parameters["select"] and columns is None and preset.selects:
-        with timed(seconds, "selection"):
-            read = _with_selection(read, deadline, n_threads, np.random.default_rng([*seed, 2]))
+    if parameters["select"] and columns is None:
+        preset_of_rows, rng = read.rows.plan.preset, np.random.default_rng(seed)
+        quick = TrainingOptions(preset_of_rows, rng, deadline, n_threads=n_threads)
+        with timed(seconds, "names"):
+            read = _with_names(read, parameters, quick, np.random.default_rng([*seed, 3]))
+        if preset.selects:
+            with timed(seconds, "selection"):
+                read = _with_selection(read, quick, np.random.default_rng([*seed, 2]))
     data, plan = read.data, read.rows.plan
     recipes = blend.recipes_of(plan.preset, deadline is not None, data)
     warn_if_unsavable(data.columns, getattr(data.target, "classes", None), recipes)
@@ -124,14 +129,33 @@ def train(
     return Trained(budget, read, result, scorer, seconds)
 
 
-def _with_selection(
-    read: Reading, deadline: float | None, n_threads: int | None, rng: np.random.Generator
-) -> Reading:
+def _with_selection(read: Reading, options: TrainingOptions, rng: np.random.Generator) -> Reading:
     """Return the rows of a fit without the columns that say nothing, and note them."""
-    options = TrainingOptions(read.rows.plan.preset, rng, deadline, n_threads=n_threads)
     selection = select(read.data, options, rng)
     read.rows.plan.notes.extend(selection.notes)
-    return read.without(selection.left_out) if selection.left_out else read
+    if not (reasons := selection.left_out):
+        return read
+    columns = read.rows.columns
+    return read.with_columns(columns.only(set(columns.places).difference(reasons), reasons))
+
+
+def _with_names(
+    read: Reading,
+    parameters: Mapping[str, Any],
+    options: TrainingOptions,
+    rng: np.random.Generator,
+) -> Reading:
+    """Return the rows of a fit with the whole numbers that name things as categories.
+
+    If the user has said which columns are categories, the others are none.
+    """
+    if not isinstance(parameters["categorical_features"], str):
+        return read
+    columns, note = identifiers.with_names(read.data, options, rng)
+    if columns is read.rows.columns:
+        return read
+    read.rows.plan.notes.append(note)
+    return read.with_columns(columns)
 
 
 def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: bool) -> FittedTable:

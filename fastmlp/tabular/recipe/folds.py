@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -129,9 +129,8 @@ class FitRows:
             total_rows=len(rows),
         )
 
-    def only(self, places: Iterable[int], reasons: Mapping[int, str] | None = None) -> FitRows:
-        """Return the same rows with some of the columns, see `Columns.only`."""
-        columns = self.columns.only(places, reasons)
+    def with_columns(self, columns: Columns) -> FitRows:
+        """Return the same rows with columns that are made of these, see `Columns.part`."""
         signs = self.signs
         if signs is not None:
             of_place = dict(zip([place for place, _ in self.columns.numbers], signs, strict=False))

@@ -118,7 +118,7 @@ def _solved(
             weights = periods.recency(data.times[rows], weights)
         solve = _proportional if target.are_hazards else _logistic
         if target.kind == "numbers":
-            solve = _ridge
+            solve = ridge
         solutions[id(rows)] = []
         for solution in solve(x, y, weights, decays, target.outputs):
             if deadline is not None and time.monotonic() > deadline:
@@ -166,7 +166,7 @@ def _inverse_deviations(variances: Array) -> Array:
     return np.divide(1.0, deviations, out=np.zeros_like(deviations), where=is_varied)
 
 
-def _ridge(
+def ridge(
     x: EncodedRows, y: Array, weights: Array, decays: Sequence[float], outputs: int
 ) -> Iterator[tuple[Array, Array]]:
     """Yield the weights and biases of each penalty, with the least squares for standardised inputs.

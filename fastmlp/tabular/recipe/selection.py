@@ -70,16 +70,58 @@ class Chooser:
 
     data: FitRows
     division: Splits
-    judging: Table
+    judging: FitRows
     options: TrainingOptions
     seed: int
+
+    @classmethod
+    def of(
+        cls,
+        data: FitRows,
+        options: TrainingOptions,
+        rng: np.random.Generator,
+        most: int = MOST_CHOOSING,
+    ) -> Chooser | None:
+        """Part the rows of a fit in those that choose, at most so many, and those that judge.
+
+        Return None if there are too few.
+        """
+        data = replace(data, group_parts=parts_for(QUICK.networks_of(len(data.table))))
+        try:
+            parts = Splits.of(data, PARTS, rng)
+            choose, judge = (
+                rows if len(rows) <= limit else np.sort(rng.choice(rows, limit, replace=False))
+                for rows, limit in ((parts.learn[-1], most), (parts.out[-1], MOST_JUDGING))
+            )
+            if len(choose) < FEWEST_CHOOSING or len(judge) < FEWEST_JUDGING:
+                return None
+            choosing = data.take(choose)
+            division = Splits.of(choosing, QUICK, rng)
+        except ValueError:  # a part has too few groups or events, which those of the fit may have
+            return None
+        quick = replace(
+            options, preset=QUICK, deadline=None, scorer=None, callbacks=(), verbose=False
+        )
+        return cls(choosing, division, data.take(judge), quick, int(rng.integers(2**63)))
+
+    def takes_long(self, deadline: float | None) -> bool:
+        """Whether quick fits would take too much of the time until a deadline."""
+        if deadline is None:
+            return False
+        data, learn = self.data, self.division.learn
+        (recipe,) = QUICK.recipes_for(data.target.kind, data.columns)
+        width = width_of(data.columns, len(with_missing(data.columns, data.table)), recipe.bins)
+        rows, n_threads = max(map(len, learn)), self.options.n_threads
+        epoch = seconds_of_epoch(recipe, width, data.target, rows, len(learn), n_threads)
+        seconds = MOST_SETS * epochs_of(QUICK, recipe, len(data.table)) * epoch
+        return seconds > TIME_SHARE * (deadline - time.monotonic())
 
     def candidates(self) -> list[Candidate]:
         """Return the set of all columns, then smaller and smaller ones."""
         rng, found = np.random.default_rng(self.seed), list[Candidate]()
         places = self.data.columns.places
         while True:
-            candidate, data, group = self.trained(places)
+            candidate, data, group = self.trained(self.data.columns.only(places))
             found.append(candidate)
             if len(places) > MOST_PERMUTED:
                 size = max(MOST_PERMUTED, int(KEPT_SHARE * len(places)))
@@ -97,9 +139,9 @@ class Chooser:
                 return found
             places = [place for place, is_needed in zip(places, needed, strict=True) if is_needed]
 
-    def trained(self, places: Sequence[int]) -> tuple[Candidate, FitRows, Members]:
-        """Train networks quickly with some of the columns."""
-        data = self.data.only(places)
+    def trained(self, columns: Columns) -> tuple[Candidate, FitRows, Members]:
+        """Train networks quickly with columns that are made of those of the rows."""
+        data = self.data.with_columns(columns)
         (recipe,) = QUICK.recipes_for(data.target.kind, data.columns)
         options = replace(self.options, rng=np.random.default_rng(self.seed))
         result = train(recipe, data, self.division, options)
@@ -109,8 +151,19 @@ class Chooser:
         joint = result.held_out.joint(scored.target)
         costs = calibrated_costs(scored.target, joint, scored.cost_weights)
         cost = float(np.average(costs, weights=scored.cost_weights))
-        judged = result.members.predict(data.columns.part(self.judging, self.data.columns))
-        return Candidate([*places], cost, judged), data, result.members
+        judged = result.members.predict(columns.part(self.judging.table, self.data.columns))
+        return Candidate(columns.places, cost, judged), data, result.members
+
+    def costs(self, candidate: Candidate) -> Array:
+        """Return the costs of the rows that judge."""
+        target = self.judging.target
+        return calibrated_costs(target, candidate.judged, self.weights)
+
+    @property
+    def weights(self) -> Array | None:
+        """The weights of the costs of the rows that judge; None if equal."""
+        target: Target = self.judging.target
+        return target.cost_weights(self.judging.weights.scores)
 
 
 def select(data: FitRows, options: TrainingOptions, rng: np.random.Generator) -> Selection:
@@ -118,36 +171,23 @@ def select(data: FitRows, options: TrainingOptions, rng: np.random.Generator) ->
     nothing = Selection({}, [])
     if len(data.columns.used) < 2 or np.isnan(data.target.y).any():
         return nothing
-    data = replace(data, group_parts=parts_for(QUICK.networks_of(len(data.table))))
-    try:
-        parts = Splits.of(data, PARTS, rng)
-        choose, judge = (
-            rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))
-            for rows, most in ((parts.learn[-1], MOST_CHOOSING), (parts.out[-1], MOST_JUDGING))
-        )
-        if len(choose) < FEWEST_CHOOSING or len(judge) < FEWEST_JUDGING:
-            return nothing
-        choosing, judging = data.take(choose), data.take(judge)
-        division = Splits.of(choosing, QUICK, rng)
-    except ValueError:  # a part has too few groups or events, which those of the fit may have
+    chooser = Chooser.of(data, options, rng)
+    if chooser is None:
         return nothing
-    quick = replace(options, preset=QUICK, deadline=None, scorer=None, callbacks=(), verbose=False)
-    if _takes_long(choosing, division, quick, options.deadline):
+    if chooser.takes_long(options.deadline):
         return Selection({}, ["no column was tried for leaving it out, because of time_limit"])
-    seed = int(rng.integers(2**63))
-    chooser = Chooser(choosing, division, judging.table, quick, seed)
     whole, *others = chooser.candidates()
     best = min([whole, *others], key=lambda one: ranked(one.cost))
     if best is whole:
         return nothing
-    weights = judging.target.cost_weights(judging.weights.scores)
+    judging, weights = chooser.judging, chooser.weights
     constant = baseline(judging.target, judging.weights.scores)
-    before, after = (calibrated_costs(judging.target, one.judged, weights) for one in (whole, best))
+    before, after = (chooser.costs(one) for one in (whole, best))
     explained = constant.explained(judging.target, after, weights)
     if is_gain(before, after, weights) and explained is not None and explained > NEARLY_EXACT:
-        longer = replace(chooser, options=replace(quick, preset=LONGER))
-        found = (longer.trained(one.places)[0].judged for one in (whole, best))
-        before, after = (calibrated_costs(judging.target, one, weights) for one in found)
+        longer = replace(chooser, options=replace(chooser.options, preset=LONGER))
+        sets = (chooser.data.columns.only(one.places) for one in (whole, best))
+        before, after = (longer.costs(longer.trained(columns)[0]) for columns in sets)
     if not is_gain(before, after, weights):
         return nothing
     shown = judging.target.shown
@@ -159,20 +199,6 @@ def select(data: FitRows, options: TrainingOptions, rng: np.random.Generator) ->
     )
     left_out = set(whole.places).difference(best.places)
     return Selection(dict.fromkeys(sorted(left_out), NOTHING), [note])
-
-
-def _takes_long(
-    data: FitRows, division: Splits, options: TrainingOptions, deadline: float | None
-) -> bool:
-    """Whether quick fits would take too much of the time until a deadline."""
-    if deadline is None:
-        return False
-    (recipe,) = QUICK.recipes_for(data.target.kind, data.columns)
-    width = width_of(data.columns, len(with_missing(data.columns, data.table)), recipe.bins)
-    rows, count = max(map(len, division.learn)), len(division.learn)
-    epoch = seconds_of_epoch(recipe, width, data.target, rows, count, options.n_threads)
-    seconds = MOST_SETS * epochs_of(QUICK, recipe, len(data.table)) * epoch
-    return seconds > TIME_SHARE * (deadline - time.monotonic())
 
 
 def weights_by_column(columns: Columns, group: Members) -> Array:

@@ -446,6 +446,22 @@ class Columns:
         left_out = {**self.left_out, **more}
         return replace(self, numbers=numbers, categories=categories, left_out=left_out)
 
+    def with_names(self, places: Iterable[int], table: Table) -> Columns:
+        """Return these columns with some numbers, by their places, as ordered categories.
+
+        Their values are those of a table of these columns.
+        """
+        names = frozenset(places)
+        categories = list(self.categories)
+        for at, (place, column) in enumerate(self.numbers):
+            if place in names:
+                counts = count_values(table.numbers[:, at], column.name)
+                order = sorted(value for value in counts if value is not None)
+                categories.append((place, of_counts(column.name, counts, order=order)))
+        numbers = tuple((place, column) for place, column in self.numbers if place not in names)
+        by_place = sorted(categories, key=lambda category: category[0])
+        return replace(self, numbers=numbers, categories=tuple(by_place))
+
     def with_typical(self, table: Table, rows: Array) -> Columns:
         """Return these columns with the typical row of some rows of a table, given by place."""
         medians = (_median(column[rows]) for column in table.numbers.T[: len(self.numbers)])
@@ -453,15 +469,21 @@ class Columns:
         return replace(self, typical=(*medians, *map(float, frequent)))
 
     def part(self, table: Table, columns: Columns) -> Table:
-        """Return a table of these columns from one of more columns."""
-        kept = frozenset(self.places)
+        """Return a table of these columns from one of more columns, or with fewer categories."""
         numbers, codes = (
-            [at for at, (place, _) in enumerate(old) if place in kept]
-            for old in (columns.numbers, columns.categories)
+            {place: values[:, at] for at, (place, _) in enumerate(old)}
+            for old, values in (
+                (columns.numbers, table.numbers),
+                (columns.categories, table.codes),
+            )
         )
         part = self.empty(len(table))
-        part.numbers[:, : len(numbers)] = table.numbers[:, numbers]
-        part.codes[:] = table.codes[:, codes]
+        _fill(part.numbers, self.numbers, lambda place, _: numbers[place])
+        _fill(
+            part.codes,
+            self.categories,
+            lambda place, column: codes[place] if place in codes else column.read(numbers[place]),
+        )
         return self.derive(part)
 
     def permuted(self, table: Table, at: int, rng: np.random.Generator) -> Table:

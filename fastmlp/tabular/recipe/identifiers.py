@@ -1,0 +1,170 @@
+"""Whole numbers that name things, such as shops or districts: they are read as categories.
+
+A network takes a number for a quantity: predictions change little from one number to the next. The
+numbers of shops are names, and each shop has a level of its own. Rows that were not learned from
+show which columns are of this kind. A ridge regression learns from all columns, and what it leaves
+of the target has a mean for each value of a column. If these means predict held-out rows better
+than those of each value with its neighbours, the values are names: of a quantity, the mean of
+neighbours is the better one, since it has more rows.
+
+As by an empirical Bayes estimate (Efron and Morris 1975, "Data analysis using Stein's estimator"),
+the mean of a value of few rows is drawn to that of its neighbours. Then quick fits judge, on other
+rows, whether networks gain by the names, too: levels of few values, such as years, say less than
+the course from one to the next, which a network reads from numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fastmlp.tabular.recipe import linear
+from fastmlp.tabular.recipe.epoch_selection import is_gain
+from fastmlp.tabular.recipe.folds import FitRows, Splits
+from fastmlp.tabular.recipe.members import TrainingOptions
+from fastmlp.tabular.recipe.presets import Preset
+from fastmlp.tabular.recipe.selection import MOST_CHOOSING, Chooser, ranked_responses
+from fastmlp.tabular.table.columns import Array, Columns, RowIndex
+from fastmlp.tabular.table.encoding import Encoding, width_of, with_missing
+
+FEWEST_VALUES = 8  # the bins of numbers tell fewer values apart
+LEAST_ROWS = 3  # mean number of rows of a value
+LARGEST = 2.0**53  # larger whole numbers may have been rounded
+FOLDS = Preset(folds=3, repeats=1, epochs=1, recipes=())
+MOST_ROWS = 20_000  # more rows hardly say more
+MOST_OUTPUTS = 8  # so many targets, or classes, are looked at
+MOST_INPUTS = 300  # of the ridge regression; it takes time that grows with their square
+BINS, INPUTS = 8, 100  # numbers have so many bins, or fewer for so many inputs in all
+DECAY = 1e-2  # its penalty, see `linear.DECAYS`
+NEIGHBOURS = 2  # values on each side
+PRIOR_ROWS = 4.0  # the mean of neighbours counts as so many rows of a value
+SMALLEST = 1e-12  # weight of rows
+ROWS = 8  # of each value, on which quick fits learn
+NOISE = 1.0  # standard errors of the gain of quick fits
+LEAST_GAIN = 0.01  # least share of the variance of the target that names explain
+
+
+def with_names(
+    data: FitRows, options: TrainingOptions, rng: np.random.Generator
+) -> tuple[Columns, str]:
+    """Return columns in which names are categories, and a note; else the same columns.
+
+    Quick fits judge whether networks gain by them, too.
+    """
+    columns, names = data.columns, found(data, rng)
+    if not names:
+        return columns, ""
+    named = columns.with_names(names, data.table)
+    values = max(len(column.values or ()) for place, column in named.categories if place in names)
+    chooser = Chooser.of(data, options, rng, max(MOST_CHOOSING, min(ROWS * values, MOST_ROWS)))
+    if chooser is None or chooser.takes_long(options.deadline):
+        return columns, ""
+    before, after = (chooser.costs(chooser.trained(each)[0]) for each in (columns, named))
+    if not is_gain(before, after, chooser.weights, noise=NOISE, least=0.0):
+        return columns, ""
+    shown = ", ".join(columns.names[place] for place in names)
+    return named, (
+        f"the whole numbers of {shown} are read as names, in order: held-out rows are predicted "
+        "better so; select=False reads them as numbers"
+    )
+
+
+def found(data: FitRows, rng: np.random.Generator) -> list[int]:
+    """Return the places in the table of columns of numbers whose values seem to be names."""
+    target, table = data.target, data.table
+    candidates = _candidates(data)
+    width = width_of(data.columns, len(with_missing(data.columns, table)), 0)
+    if not candidates or width > MOST_INPUTS or target.are_hazards or np.isnan(target.y).any():
+        return []
+    try:
+        splits = Splits.of(data, FOLDS, rng)
+    except ValueError:  # a fold has too few groups, or too few rows of a class
+        return []
+    folds = zip(splits.learn[: FOLDS.folds], splits.out[: FOLDS.folds], strict=True)
+    pairs = [(_some(learn, rng), _some(out, rng)) for learn, out in folds]
+    weights = np.ones(len(table)) if data.weights.scores is None else data.weights.scores
+    bins = min(BINS, max(0, INPUTS - width) // data.columns.n_numbers)
+    left = _left_by_ridge(data, pairs, weights, bins)
+    held_out = np.concatenate([weights[out] for _, out in pairs])
+    names = []
+    for at in candidates:
+        _, value = np.unique(table.numbers[:, at], return_inverse=True)
+        costs = [
+            _costs(value, weights, *pair, *of_pair)
+            for pair, of_pair in zip(pairs, left, strict=True)
+        ]
+        before, after = map(np.concatenate, zip(*costs, strict=True))
+        gain = np.average(before - after, weights=held_out)
+        if gain > LEAST_GAIN and is_gain(before, after, held_out, least=0.0):
+            names.append(data.columns.numbers[at][0])
+    return names
+
+
+def _candidates(data: FitRows) -> list[int]:
+    """Return the indices of columns of whole numbers, each of which several rows have."""
+    candidates = []
+    for at, (_, column) in enumerate(data.columns.numbers):
+        numbers = data.table.numbers[:, at]
+        numbers = numbers[~np.isnan(numbers)]
+        is_plain = column.form is None and (data.signs is None or not data.signs[at])
+        are_whole = (numbers == np.round(numbers)) & (np.abs(numbers) <= LARGEST)
+        if is_plain and are_whole.all():
+            count = len(np.unique(numbers))
+            if FEWEST_VALUES <= count <= len(numbers) / LEAST_ROWS:
+                candidates.append(at)
+    return candidates
+
+
+def _some(rows: RowIndex, rng: np.random.Generator) -> RowIndex:
+    """Return rows, or a random part of many."""
+    return rows if len(rows) <= MOST_ROWS else np.sort(rng.choice(rows, MOST_ROWS, replace=False))
+
+
+def _left_by_ridge(
+    data: FitRows, pairs: Sequence[tuple[RowIndex, RowIndex]], weights: Array, bins: int
+) -> list[tuple[Array, Array]]:
+    """Return what ridge regressions leave of the targets of learned and of held-out rows.
+
+    The variance of the targets is 1.
+    """
+    y = ranked_responses(data.target)
+    y = y[:, np.argsort(-y.sum(axis=0), kind="stable")[:MOST_OUTPUTS]]
+    y = (y - y.mean(axis=0)) / np.sqrt(y.var(axis=0).sum())
+    encoding = Encoding.of(data.table, data.columns, [learn for learn, _ in pairs], bins)
+    result = []
+    for member, (learn, out) in enumerate(pairs):
+        x = encoding.rows(data.table, member)
+        ((slopes, biases),) = linear.ridge(x[learn], y[learn], weights[learn], [DECAY], y.shape[1])
+        errors = [y[rows] - (np.asarray(x[rows]) @ slopes + biases) for rows in (learn, out)]
+        result.append((errors[0], errors[1]))
+    return result
+
+
+def _costs(
+    value: RowIndex,
+    weights: Array,
+    learn: RowIndex,
+    out: RowIndex,
+    of_learned: Array,
+    of_held_out: Array,
+) -> tuple[Array, Array]:
+    """Return squared errors of held-out rows by means of neighbours, and by those of each value.
+
+    Rows have the number of their value, and learned and held-out ones what is left of the target.
+    """
+    count, weights = value.max() + 1, weights[learn]
+    rows = np.bincount(value[learn], weights, count)[:, np.newaxis]
+    sums = [np.bincount(value[learn], weights * each, count) for each in of_learned.T]
+    totals = np.stack(sums, axis=1)
+    near = _with_neighbours(totals) / np.maximum(_with_neighbours(rows), SMALLEST)
+    own = (totals + PRIOR_ROWS * near) / (rows + PRIOR_ROWS)
+    before, after = (np.sum((of_held_out - by[value[out]]) ** 2, axis=1) for by in (near, own))
+    return before, after
+
+
+def _with_neighbours(values: Array) -> Array:
+    """Return the sum of each row and of those near it."""
+    padded = np.pad(values, [(NEIGHBOURS, NEIGHBOURS), (0, 0)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURS + 1, axis=0)
+    return np.asarray(windows.sum(axis=-1))

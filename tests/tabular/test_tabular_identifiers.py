@@ -1,0 +1,168 @@
+"""Whole numbers that name things, such as shops, are read as ordered categories."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas
+import pytest
+
+import fastmlp
+from fastmlp import TabMLPClassifier, TabMLPRegressor
+from fastmlp.tabular.recipe import identifiers
+
+N = 900
+RNG = np.random.default_rng(4)
+A, B = RNG.normal(size=(2, N))
+SHOP = RNG.integers(100, 130, N)
+LEVEL = RNG.normal(size=30)[SHOP - 100]
+NOISE = 0.3 * RNG.normal(size=N)
+Y = A + LEVEL + NOISE
+FRAME = pandas.DataFrame({"a": A, "shop": SHOP, "b": B})
+SMALL = {"preset": "fast", "epochs": 8, "folds": 2, "members": 2, "n_jobs": 1, "random_state": 0}
+
+
+def regressor(**options):
+    return TabMLPRegressor(**SMALL | options)
+
+
+def names_of(model):
+    return [note for note in model.report().notes if "are read as names" in note]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return regressor().fit(FRAME, Y)
+
+
+def test_shops_are_categories_and_predictions_gain(model):
+    assert model.report().kinds == {"numbers": 2, "dates": 0, "categories": 1}
+    (note,) = names_of(model)
+    assert note.startswith("the whole numbers of shop are read as names")
+    as_numbers = regressor(select=False).fit(FRAME, Y)
+    errors = [np.nanmean((each.oof_prediction_ - Y) ** 2) for each in (model, as_numbers)]
+    assert errors[0] < 0.7 * errors[1]
+
+
+def test_they_are_those_that_a_user_would_declare(model):
+    declared = FRAME.assign(shop=pandas.Categorical(SHOP, ordered=True))
+    same = regressor().fit(declared, Y)
+    np.testing.assert_array_equal(same.predict(declared), model.predict(FRAME))
+
+
+# By name: values of a column of whole numbers, and the target, beside the column a.
+QUANTITIES = {
+    "a line": (SHOP, A + 0.1 * SHOP),
+    "a wave": (SHOP, A + np.sin(SHOP / 4) + NOISE),
+    "steps": (SHOP, A + 2.0 * (SHOP > 110) + NOISE),
+    "noise": (SHOP, A + NOISE),
+    "few values": (SHOP % 7, A + np.array([0, 3, 1, 4, 0, 5, 2.0])[SHOP % 7] + NOISE),
+    "a value of each row": (np.argsort(A), A + NOISE),
+    "fractions": (SHOP + 0.5, Y),
+    "beyond whole numbers": (SHOP * 1e300, Y),
+}
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_quantities_stay_numbers(name):
+    values, y = QUANTITIES[name]
+    model = regressor().fit(np.c_[A, values.astype(float)], y)
+    assert model.report().kinds["categories"] == 0
+    same = regressor(select=False).fit(np.c_[A, values.astype(float)], y)
+    np.testing.assert_array_equal(model.predict(np.c_[A, values]), same.predict(np.c_[A, values]))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"select": False},
+        {"categorical_features": None},
+        {"categorical_features": ["b"]},
+        {"monotone": {"shop": 1}},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_users_decide_otherwise(options):
+    frame = FRAME.assign(b=np.sign(B))
+    assert names_of(regressor(**options).fit(frame, Y)) == []
+
+
+def test_names_of_new_groups_and_new_times_say_nothing():
+    grouped = regressor().fit(FRAME, Y, groups=SHOP)
+    assert names_of(grouped) == []
+    year = np.sort(SHOP)
+    drift = A + RNG.normal(size=30)[year - 100] + NOISE
+    timed = regressor().fit(FRAME.assign(shop=year), drift, time=year)
+    assert names_of(timed) == []
+
+
+def test_shops_that_come_again_later_are_names():
+    assert names_of(regressor().fit(FRAME, Y, time=np.arange(N)))
+
+
+@pytest.mark.parametrize("classes", [2, 4, 12])
+def test_classes_have_names_too(classes):
+    edges = np.quantile(Y, np.linspace(0, 1, classes + 1)[1:-1])
+    labels = np.array([f"class {k}" for k in np.digitize(Y, edges)])
+    assert names_of(TabMLPClassifier(**SMALL).fit(FRAME, labels))
+
+
+def test_missing_and_new_numbers(model):
+    shop = SHOP.astype(float)
+    shop[::9] = np.nan
+    gaps = regressor().fit(FRAME.assign(shop=shop), Y)
+    assert names_of(gaps)
+    rows = FRAME.iloc[:3].assign(shop=[101.0, np.nan, 9_999.0])
+    assert np.isfinite(gaps.predict(rows)).all()
+    assert np.isfinite(model.predict(rows)).all()
+
+
+def test_weights_count():
+    """Rows of weight 0 do not show that shops are names."""
+    frame, y = pandas.concat([FRAME, FRAME]), np.r_[A + NOISE, Y + 50]
+    weights = np.repeat([1.0, 0.0], N)
+    assert names_of(regressor().fit(frame, y, weights)) == []
+
+
+def test_few_rows_and_gaps_have_none():
+    assert names_of(regressor().fit(FRAME[:60], Y[:60])) == []
+    assert names_of(regressor().fit(FRAME, np.c_[Y, np.where(B > 0, np.nan, Y)])) == []
+
+
+def test_many_rows_are_sampled(monkeypatch):
+    monkeypatch.setattr(identifiers, "MOST_ROWS", 300)
+    assert names_of(regressor().fit(FRAME, Y))
+
+
+def test_other_outlets_agree(model, tmp_path):
+    wanted = model.predict(FRAME)
+    model.save(tmp_path / "shops.fastmlp")
+    loaded = fastmlp.load(tmp_path / "shops.fastmlp")
+    np.testing.assert_array_equal(loaded.predict(FRAME), wanted)
+    predict = model.predictor()
+    rows = [predict([a, int(shop), b]) for a, shop, b in FRAME[:20].to_numpy().tolist()]
+    np.testing.assert_allclose(np.ravel(rows), wanted[:20], rtol=1e-6)
+    explained = model.explain(FRAME[:5], FRAME[:40])
+    np.testing.assert_allclose(explained.values.sum(axis=1) + explained.base, wanted[:5], rtol=1e-5)
+    assert explained.values.shape == (5, 3)
+    files = model.to_c(tmp_path / "shops.c")
+    assert files.source.exists()
+
+
+def test_later_rows_are_read_like_those_of_the_fit():
+    model = regressor().fit(FRAME[:600], Y[:600])
+    before = model.predict(FRAME[600:])
+    model.partial_fit(FRAME[600:], Y[600:])
+    assert model.report().kinds["categories"] == 1
+    assert not np.array_equal(model.predict(FRAME[600:]), before)
+
+
+def test_a_short_time_limit_leaves_numbers():
+    assert names_of(regressor(time_limit=0.01).fit(FRAME, Y)) == []
+
+
+def test_blocks_of_arrow_are_read_like_a_frame(model):
+    pyarrow = pytest.importorskip("pyarrow")
+    source = fastmlp.ArrowBlocks(pyarrow.Table.from_pandas(FRAME.assign(y=Y)), target="y")
+    of_blocks = regressor().fit(source)
+    assert names_of(of_blocks)
+    np.testing.assert_array_equal(of_blocks.predict(FRAME), model.predict(FRAME))
