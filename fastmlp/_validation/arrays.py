@@ -57,16 +57,11 @@ def no_source(x: Any, name: str = "X") -> None:
         raise refusal("source", "Ensemble or estimator", name=name, kind=type(x).__name__)
 
 
-def is_masked_array(value: Any) -> bool:
-    """Whether this is a masked array of NumPy."""
-    masked = sys.modules.get("numpy.ma")  # importing np.ma here could hang on an interrupt
-    return masked is not None and isinstance(value, masked.MaskedArray)
-
-
 def check_unmasked(**of_rows: Any) -> None:
     """Raise ValueError if values of rows, such as their targets, are masked."""
-    for role, values in of_rows.items():
-        if is_masked_array(values) and np.ma.getmaskarray(values).view(bool).any():
+    masked: Any = sys.modules.get("numpy.ma")  # importing np.ma here could hang on an interrupt
+    for role, values in of_rows.items() if masked else ():
+        if isinstance(values, masked.MaskedArray) and masked.getmaskarray(values).view(bool).any():
             raise ValueError(
                 f"{role} has masked entries but a value for each row is expected: drop these rows"
             )
@@ -76,7 +71,8 @@ def numeric(value: Any, name: str) -> NDArray[Any]:
     """Return a plain real array (dtype kinds b, i, u, f), without a copy where possible."""
     if type(value) is np.ndarray and value.dtype.kind in "biuf":
         return value
-    if is_masked_array(value):
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and isinstance(value, masked.MaskedArray):
         raise TypeError(
             f"{name} is a masked array but its mask would be ignored: fill it with "
             f"{name}.filled(value), or drop the masked rows"

@@ -57,7 +57,7 @@ def regressor():
         (lambda: partial(NET.fit, X, Y, epochs=11), 7.3, False),
         (lambda: partial(NET.fit, X, Y, epochs=11, callbacks=[ignore]), 17.0, False),
         (lambda: partial(regressor().fit, X, Y), 5.9, True),
-        (lambda: partial(regressor().partial_fit, X, Y), 5.1, True),
+        (lambda: partial(regressor().partial_fit, X, Y), 5.2, True),
         (lambda: partial(regressor().partial_fit, X, Y), 30, False),  # 53: parameters checked anew
     ],
     ids=["fit", "partial_fit", "epochs", "callback", "estimator", "pass", "pass in all"],

@@ -73,9 +73,11 @@ def with_names(
 def found(data: FitRows, rng: np.random.Generator) -> list[int]:
     """Return the places in the table of columns of numbers whose values seem to be names."""
     target, table = data.target, data.table
-    candidates = _candidates(data)
     width = width_of(data.columns, len(with_missing(data.columns, table)), 0)
-    if not candidates or width > MOST_INPUTS or target.are_hazards or np.isnan(target.y).any():
+    if width > MOST_INPUTS or target.are_hazards or np.isnan(target.y).any():
+        return []
+    candidates = _candidates(data)
+    if not candidates:
         return []
     try:
         splits = Splits.of(data, FOLDS, rng)
