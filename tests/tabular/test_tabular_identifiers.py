@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from decimal import Decimal
+
 import numpy as np
 import pandas
 import pytest
@@ -166,3 +169,46 @@ def test_blocks_of_arrow_are_read_like_a_frame(model):
     of_blocks = regressor().fit(source)
     assert names_of(of_blocks)
     np.testing.assert_array_equal(of_blocks.predict(FRAME), model.predict(FRAME))
+
+
+def test_targets_that_are_equal_have_no_names_and_no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        assert names_of(regressor().fit(FRAME, np.ones(N))) == []
+
+
+def test_numbers_are_read_from_decimals_as_if_they_were_none():
+    decimals = FRAME.assign(shop=[Decimal(shop).scaleb(2).scaleb(-2) for shop in SHOP.tolist()])
+    model = regressor().fit(decimals, Y)
+    assert names_of(model)
+    wanted = model.predict(FRAME)
+    np.testing.assert_array_equal(model.predict(decimals), wanted)
+    predict = model.predictor()
+    assert predict([A[0], Decimal(int(SHOP[0])), B[0]]) == wanted[0]
+    unknown = [predict([A[0], shop, B[0]]) for shop in (Decimal("100.5"), 9_999)]
+    missing = predict([A[0], Decimal("nan"), B[0]])
+    assert unknown == [missing, missing]
+
+
+def test_declared_categories_may_be_decimals():
+    prices = pandas.DataFrame({"price": [Decimal(k) / 4 for k in range(5)] * 40, "a": A[:200]})
+    model = regressor(categorical_features=["price"]).fit(prices, Y[:200])
+    assert model.report().kinds["categories"] == 1
+    floats = prices.assign(price=prices.price.astype(float))
+    np.testing.assert_array_equal(model.predict(prices), model.predict(floats))
+
+
+@pytest.mark.parametrize("shop", [np.inf, -np.inf, np.float32(np.inf), Decimal("inf")], ids=repr)
+def test_infinite_numbers_are_refused(model, shop):
+    with pytest.raises(ValueError, match="contains infinity .*: shop has such values; use NaN"):
+        model.predict(FRAME.assign(shop=shop))
+    with pytest.raises(ValueError, match="contains infinity"):
+        model.predictor()([A[0], shop, B[0]])
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_numbers_that_float64_rounds_are_no_names(step):
+    """2**53 + 1 would have the category of 2**53."""
+    shop = step * (2**53 + 1 - (SHOP - 100))
+    assert names_of(regressor().fit(FRAME.assign(shop=shop), Y)) == []
+    assert names_of(regressor().fit(FRAME.assign(shop=shop - 2 * step), Y))

@@ -30,7 +30,7 @@ from fastmlp.tabular.table.encoding import Encoding, width_of, with_missing
 
 FEWEST_VALUES = 8  # the bins of numbers tell fewer values apart
 LEAST_ROWS = 3  # mean number of rows of a value
-LARGEST = 2.0**53  # larger whole numbers may have been rounded
+LARGEST = 2.0**53 - 1  # larger whole numbers may have been rounded
 FOLDS = Preset(folds=3, repeats=1, epochs=1, recipes=())
 MOST_ROWS = 20_000  # more rows hardly say more
 MOST_OUTPUTS = 8  # so many targets, or classes, are looked at
@@ -65,7 +65,7 @@ def with_names(
         return columns, ""
     shown = ", ".join(columns.names[place] for place in names)
     return named, (
-        f"the whole numbers of {shown} are read as names, in order: held-out rows are predicted "
+        f"the whole numbers of {shown} are read as names: held-out rows are predicted "
         "better so; select=False reads them as numbers"
     )
 
@@ -132,7 +132,8 @@ def _left_by_ridge(
     """
     y = ranked_responses(data.target)
     y = y[:, np.argsort(-y.sum(axis=0), kind="stable")[:MOST_OUTPUTS]]
-    y = (y - y.mean(axis=0)) / np.sqrt(y.var(axis=0).sum())
+    variance = max(y.var(axis=0).sum(), np.finfo(float).tiny)  # of equal targets, it is 0
+    y = (y - y.mean(axis=0)) / np.sqrt(variance)
     encoding = Encoding.of(data.table, data.columns, [learn for learn, _ in pairs], bins)
     result = []
     for member, (learn, out) in enumerate(pairs):

@@ -57,7 +57,7 @@ MOST_DIFFERENCES = 15  # columns of dates: all pairs of six
 # Types of cells in object columns.
 NUMBERS = int | float | np.number | Decimal
 TIMES = datetime.date | datetime.timedelta | np.datetime64 | np.timedelta64
-CATEGORIES = str | bytes | int | float | np.number | np.bool_
+CATEGORIES = str | bytes | int | float | np.number | np.bool_ | Decimal
 INTERVAL = "Interval"  # pandas.cut makes them: categories by their text
 # Types of numbers that NumPy converts as they are; None becomes NaN.
 PLAIN_NUMBERS = {float, int, type(None), np.float64, np.float32, np.int64, np.int32}
@@ -139,6 +139,12 @@ class Column:
                     f"{self.name} holds {short(value)} but {' or '.join(sorted(families)[::-1])} "
                     "was there at fit: give the column the dtype that it had"
                 )
+            if (
+                isinstance(value, float | np.floating)
+                and np.isinf(value)
+                and value not in self.codes
+            ):
+                raise _infinite(self.name)
         return np.array([self.codes.get(value, MISSING) for value in values], np.int32)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -590,6 +596,9 @@ def _value(item: Any) -> Any:
     """Return the category value of an item, text of an interval; None if it is missing."""
     if type(item).__name__ == INTERVAL:
         return str(item)
+    if isinstance(item, Decimal):
+        is_whole = item.is_finite() and item == item.to_integral_value()
+        item = int(item) if is_whole else float(item)
     is_whole = isinstance(item, float) and item.is_integer()
     return None if is_missing(item) else int(item) if is_whole else item
 
@@ -756,8 +765,12 @@ def _numbers(series: Array, name: str) -> NDArray[np.float64]:
             "give it the dtype that it had"
         ) from None
     if np.isinf(numbers).any():
-        raise ValueError(
-            f"Input X contains infinity or a value too large for dtype('float64'): {name} has "
-            "such values; use NaN for unknown ones"
-        )
+        raise _infinite(name)
     return numbers
+
+
+def _infinite(name: str) -> ValueError:
+    return ValueError(
+        f"Input X contains infinity or a value too large for dtype('float64'): {name} has such "
+        "values; use NaN for unknown ones"
+    )
