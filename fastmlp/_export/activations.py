@@ -1,4 +1,4 @@
-"""The activations as other programs write them: in C, as nodes of ONNX, and as classes of PyTorch.
+"""The activations as exported files have them: in C, and as nodes of ONNX.
 
 One row each, in the order of `fastmlp._network.activations`, which has them in NumPy.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -38,8 +37,6 @@ class Translation(NamedTuple):
 
     c: Formula
     onnx: Emit
-    torch: str  # PyTorch's class
-    torch_options: Mapping[str, Any] = MappingProxyType({})
     # In float64, if the nodes have attributes, which are float32, or an operator of which ONNX
     # Runtime, the usual yardstick of other runtimes, lacks a float64 kernel.
     wide_onnx: Emit | None = None
@@ -126,20 +123,18 @@ const real c = z < -40.0 ? -40.0 : z > 40.0 ? 40.0 : z, c2 = {GELU_CUBIC!r} * c 
 MISH_LOCALS = "const real g = tanh_of_softplus(z), s = sigmoid(z), g1 = (1.0 - g * g) * s;\n"
 
 ACTIVATIONS = {
-    "identity": Translation(Formula("z", "1.0", "0.0"), lambda g, z: z, "Identity"),
+    "identity": Translation(Formula("z", "1.0", "0.0"), lambda g, z: z),
     "relu": Translation(
-        Formula("z < 0.0 ? 0.0 : z", "z > 0.0 ? 1.0 : 0.0", "0.0"), lambda g, z: g.Relu(z), "ReLU"
+        Formula("z < 0.0 ? 0.0 : z", "z > 0.0 ? 1.0 : 0.0", "0.0"), lambda g, z: g.Relu(z)
     ),
     "leaky_relu": Translation(
         Formula(f"pick(z, {LEAK!r} * z, z)", f"z > 0.0 ? 1.0 : {LEAK!r}", "0.0"),
         lambda g, z: g.LeakyRelu(z, alpha=LEAK),
-        *("LeakyReLU", {"negative_slope": LEAK}),
         wide_onnx=lambda g, z: g.Max(z, g.Mul(z, LEAK)),
     ),
     "elu": Translation(
         Formula("pick(z, expm1_minus(z), z)", "z > 0.0 ? 1.0 : f + 1.0", "z > 0.0 ? 0.0 : slope"),
         lambda g, z: g.Elu(z),
-        *("ELU", {"alpha": 1.0}),
         wide_onnx=lambda g, z: g.Where(g.Greater(z, 0.0), z, _negative_part(g, z)),
     ),
     "selu": Translation(
@@ -149,7 +144,6 @@ ACTIVATIONS = {
             "z > 0.0 ? 0.0 : slope",
         ),
         lambda g, z: g.Selu(z),
-        "SELU",
         wide_onnx=lambda g, z: g.Mul(
             g.Where(g.Greater(z, 0.0), z, g.Mul(_negative_part(g, z), SELU_ALPHA)), SELU_SCALE
         ),
@@ -157,16 +151,14 @@ ACTIVATIONS = {
     "softplus": Translation(
         Formula("softplus(z)", "sigmoid(z)", "slope * sigmoid(-z)"),
         lambda g, z: g.Softplus(z),
-        *("Softplus", {"beta": 1.0, "threshold": 20.0}),
         wide_onnx=_softplus,
     ),
     "sigmoid": Translation(
         Formula("sigmoid(z)", "f * sigmoid(-z)", "slope * (1.0 - 2.0 * f)"),
         lambda g, z: g.Sigmoid(z),
-        "Sigmoid",
     ),
     "tanh": Translation(
-        Formula("tanh_of(z)", "1.0 - f * f", "-2.0 * f * slope"), lambda g, z: g.Tanh(z), "Tanh"
+        Formula("tanh_of(z)", "1.0 - f * f", "-2.0 * f * slope"), lambda g, z: g.Tanh(z)
     ),
     "gelu": Translation(
         Formula(
@@ -175,7 +167,6 @@ ACTIVATIONS = {
             f"fabs(z) < 40.0 ? (2.0 - z * z) * {DENSITY} : 0.0",
         ),
         _gelu,
-        *("GELU", {"approximate": "none"}),
         wide_onnx=_wide_gelu,
     ),
     "gelu_tanh": Translation(
@@ -187,7 +178,6 @@ ACTIVATIONS = {
             GELU_LOCALS,
         ),
         _gelu_tanh,
-        *("GELU", {"approximate": "tanh"}),
     ),
     "silu": Translation(
         Formula(
@@ -197,7 +187,6 @@ ACTIVATIONS = {
             "const real s = sigmoid(z), s1 = s * sigmoid(-z);\n",
         ),
         lambda g, z: g.Mul(z, g.Sigmoid(z)),
-        "SiLU",
     ),
     "mish": Translation(
         Formula(
@@ -207,7 +196,6 @@ ACTIVATIONS = {
             MISH_LOCALS,
         ),
         lambda g, z: g.Mul(z, g.Tanh(g.Softplus(z))),
-        "Mish",
         wide_onnx=lambda g, z: g.Mul(z, g.Tanh(_softplus(g, z))),
     ),
 }

@@ -9,8 +9,8 @@ are the left ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -40,6 +40,8 @@ class Activation:
     slope: Callable[[Array], Array]  # the derivative
     curvature: Callable[[Array], Array]  # the second derivative
     initializer: str  # the name of the initializer that suits layers with this activation
+    torch: str  # the class of PyTorch that computes it
+    torch_options: Mapping[str, Any] = field(default_factory=dict)  # with which it does
 
 
 def decay(z: Array) -> Array:
@@ -232,18 +234,32 @@ def mish_curvature(z: Array) -> Array:
 ACTIVATIONS: dict[str, Activation] = {
     row.name: row
     for row in (
-        Activation("identity", np.copy, np.ones_like, np.zeros_like, "glorot_uniform"),
-        Activation("relu", relu, relu_slope, np.zeros_like, "he_normal"),
-        Activation("leaky_relu", leaky_relu, leaky_relu_slope, np.zeros_like, "he_normal"),
-        Activation("elu", elu, elu_slope, elu_curvature, "he_normal"),
-        Activation("selu", selu, selu_slope, selu_curvature, "lecun_normal"),
-        Activation("softplus", softplus, sigmoid, sigmoid_slope, "he_normal"),
-        Activation("sigmoid", sigmoid, sigmoid_slope, sigmoid_curvature, "glorot_uniform"),
-        Activation("tanh", np.tanh, tanh_slope, tanh_curvature, "glorot_uniform"),
-        Activation("gelu", gelu, gelu_slope, gelu_curvature, "he_normal"),
-        Activation("gelu_tanh", gelu_tanh, gelu_tanh_slope, gelu_tanh_curvature, "he_normal"),
-        Activation("silu", silu, silu_slope, silu_curvature, "he_normal"),
-        Activation("mish", mish, mish_slope, mish_curvature, "he_normal"),
+        Activation("identity", np.copy, np.ones_like, np.zeros_like, "glorot_uniform", "Identity"),
+        Activation("relu", relu, relu_slope, np.zeros_like, "he_normal", "ReLU"),
+        Activation(
+            *("leaky_relu", leaky_relu, leaky_relu_slope, np.zeros_like, "he_normal"),
+            *("LeakyReLU", {"negative_slope": LEAK}),
+        ),
+        Activation("elu", elu, elu_slope, elu_curvature, "he_normal", "ELU", {"alpha": 1.0}),
+        Activation("selu", selu, selu_slope, selu_curvature, "lecun_normal", "SELU"),
+        Activation(
+            *("softplus", softplus, sigmoid, sigmoid_slope, "he_normal"),
+            *("Softplus", {"beta": 1.0, "threshold": 20.0}),
+        ),
+        Activation(
+            "sigmoid", sigmoid, sigmoid_slope, sigmoid_curvature, "glorot_uniform", "Sigmoid"
+        ),
+        Activation("tanh", np.tanh, tanh_slope, tanh_curvature, "glorot_uniform", "Tanh"),
+        Activation(
+            *("gelu", gelu, gelu_slope, gelu_curvature, "he_normal"),
+            *("GELU", {"approximate": "none"}),
+        ),
+        Activation(
+            *("gelu_tanh", gelu_tanh, gelu_tanh_slope, gelu_tanh_curvature, "he_normal"),
+            *("GELU", {"approximate": "tanh"}),
+        ),
+        Activation("silu", silu, silu_slope, silu_curvature, "he_normal", "SiLU"),
+        Activation("mish", mish, mish_slope, mish_curvature, "he_normal", "Mish"),
     )
 }
 # Their names, for editors and type checkers; a test compares them with the table.

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._export.activations import ACTIVATIONS
 from fastmlp._models.conversion import assembly, graph
 from fastmlp._models.conversion.graph import Value, refusal
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
+from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.losses import Loss, LossName
 
 if TYPE_CHECKING:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp._core.intervals import check_flag
-from fastmlp._export.activations import ACTIVATIONS
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
-from fastmlp._network.activations import Array
+from fastmlp._network.activations import ACTIVATIONS, Array
 
 if TYPE_CHECKING:
     from torch import Tensor, fx, nn
