@@ -7,21 +7,19 @@ have the bits of a fit of one array with all rows, unless rows are shuffled with
 from __future__ import annotations
 
 import functools
-import itertools
 import queue
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastmlp._core.user_warnings import warn
 from fastmlp._core.worker import PATIENCE, Worker
 from fastmlp._network.data import Data
 from fastmlp._network.sparse import is_sparse
 from fastmlp._network.spec import Spec
-from fastmlp._training.readers import Blocks, Order, TableSource
+from fastmlp._training.block_shuffle import BlockShuffle, Permutation
+from fastmlp._training.readers import Blocks, TableSource
 from fastmlp._training.shuffles import Shuffles
 from fastmlp._validation import check
 
@@ -29,15 +27,10 @@ if TYPE_CHECKING:
     from fastmlp._engine.protocol import Engine
     from fastmlp._engine.thread_pool import Team
     from fastmlp._training.arrow import ArrowBlocks
-    from fastmlp._training.shuffle_file import ShuffleFile
 
 Block = Any  # (X, y), (X, y, sample_weight) or (X, y, sample_weight, dy), each array-like
 Source = Callable[[], Iterable[Block]] | Iterable[Block]
-Permutation = Callable[[NDArray[np.int64], int], None]  # (order, seed): shuffles in place
 Answers = queue.SimpleQueue[tuple[Any, BaseException | None]]
-
-_SEED_MASK = 2**64 - 1
-LEAST_DRAW = 1 / 8  # rows to draw at once, as a share of a shuffle buffer
 
 
 def is_table_source(X: Any) -> TypeGuard[ArrowBlocks]:
@@ -64,20 +57,12 @@ class BlockStream:
                 "source that can be read again is expected: pass the function that makes "
                 "it, for example fit(lambda: read(path))"
             )
-        self.source, self.spec, self.buffer, self.dy_weight = source, spec, buffer, dy_weight
-        self.folder = folder
-        if folder is not None:
-            from fastmlp._training.shuffle_file import check_folder
-
-            check_folder(folder)
+        self.source, self.spec, self.dy_weight = source, spec, dy_weight
+        self.shuffle = BlockShuffle(buffer, folder)
         self.name = f"the source of {name}"
         self.rows: int | None = None
         self.flat_y, self.total_weight = False, 0.0  # the weight of the last `measure`
         self.batch_size: int | None = None  # None: each block is a batch
-        self._shuffles: Shuffles | None = None
-        self._permute: Permutation | None = None
-        self._file: ShuffleFile | None = None
-        self._summary: BlockSummary | None = None
         self._form: tuple[Any, ...] | None = None
 
     def begin(
@@ -85,16 +70,11 @@ class BlockStream:
     ) -> None:
         """Set batch size, shuffles and the required number of rows (0: unknown)."""
         self.batch_size, self.rows = batch_size, rows or None
-        self._shuffles, self._permute = shuffles, permute
-        if self.folder is not None:
-            from fastmlp._training.shuffle_file import ShuffleFile
-
-            self._file = ShuffleFile(self.folder, self.buffer)
+        self.shuffle.begin(shuffles, permute)
 
     def end(self) -> None:
         """Delete the file of shuffled rows, if there is one."""
-        if self._file is not None:
-            self._file.close()
+        self.shuffle.end()
 
     def length(self) -> int | None:
         """Return the number of rows; before the first epoch, None if the source has no length."""
@@ -104,21 +84,12 @@ class BlockStream:
 
     def blocks(self) -> PrefetchedBlocks:
         """Start an epoch; yields blocks of whole batches, except for the last."""
-        seed = None if self._shuffles is None else self._shuffles.next_seed()
-        if self._file is not None and self._shuffles is not None and not self._file.runs:
-            # The first seed of the fit determines the file, so a resumed fit writes the same file.
-            _, order = self._random(self._shuffles.drawn(0)[0], 0)
-            written = self._file.write(self._checked(), order)
-            with PrefetchedBlocks(written, self._ended) as numbers:
+        seed = self.shuffle.next_seed()
+        if (written := self.shuffle.written(self._checked)) is not None:
+            with PrefetchedBlocks(written, self.shuffle.warn) as numbers:
                 for _ in numbers:
                     continue
-        return PrefetchedBlocks(self._whole_batches(seed), self._ended)
-
-    def _ended(self) -> None:
-        """Warn after the first epoch, in the thread in which the warning finds the user's line."""
-        summary, self._summary = self._summary, None
-        if summary is not None:
-            summary.warn(self.buffer)
+        return PrefetchedBlocks(self._whole_batches(seed), self.shuffle.warn)
 
     def measure(self, engine: Engine, team: Team | None) -> float:
         """Return the weighted mean loss of an engine over all blocks."""
@@ -133,7 +104,7 @@ class BlockStream:
     def _whole_batches(self, seed: int | None) -> Iterator[Data]:
         waiting: list[Data] = []  # rows that do not fill a batch yet
         seen = n = 0
-        for block in self._shuffled(seed):
+        for block in self.shuffle.blocks(self._checked, seed, is_first=self.rows is None):
             seen += block.rows
             if self.rows is not None and seen > self.rows:
                 raise self._bad_rows(f"yields {seen} rows or more")
@@ -157,68 +128,6 @@ class BlockStream:
         if waiting:
             yield Data.joined(waiting)
 
-    def _shuffled(self, seed: int | None) -> Iterator[Data]:
-        """Yield the rows in an order by the seed, within blocks or mixed; None keeps the order."""
-        if seed is None:
-            yield from self._checked()
-            return
-        if self._file is not None:
-            yield from self._file.blocks(*self._random(seed, 1))
-            return
-        seeds = itertools.count(seed)
-        summary = BlockSummary() if self.rows is None else None  # the first epoch counts
-        for block in self._mixed(seeds) if self.buffer else self._permuted(seeds):
-            if summary is not None:
-                summary.add(block.targets)
-            yield block
-        self._summary = summary
-
-    def _permuted(self, seeds: Iterator[int]) -> Iterator[Data]:
-        """Yield the blocks, each with its own rows shuffled."""
-        for block in self._checked(seeds):
-            yield block.part(self._order(block.rows, seeds))
-
-    def _mixed(self, seeds: Iterator[int]) -> Iterator[Data]:
-        """Yield rows drawn at random from a buffer, where the source's rows replace them."""
-        # Small blocks are collected first: each draw shuffles the numbers of all buffered rows.
-        waiting: list[Data] = []
-        pool, n, size = None, 0, 1  # n rows wait
-        for block in self._checked(seeds):
-            n, size = n + block.rows, max(size, block.rows)
-            if n < (self.buffer if pool is None else self.buffer * LEAST_DRAW):
-                waiting.append(Data.joined([block]))
-                continue
-            group = Data.joined([*waiting, block]) if waiting or pool is None else block
-            waiting, n = [], 0
-            if pool is None:
-                pool = group
-                continue
-            for first in range(0, group.rows, pool.rows):
-                part = group.part(slice(first, first + pool.rows))
-                chosen = self._order(pool.rows, seeds)[: part.rows]
-                drawn = pool.part(chosen)
-                pool.replace(chosen, part)
-                yield drawn
-        left = waiting if pool is None else [pool, *waiting]
-        if left:
-            pool = Data.joined(left)
-            order = self._order(pool.rows, seeds)
-            for first in range(0, pool.rows, size):
-                yield pool.part(order[first : first + size])
-
-    def _order(self, n: int, seeds: Iterator[int]) -> NDArray[np.int64]:
-        """Return a random order of n rows."""
-        order = np.arange(n, dtype=np.int64)
-        assert self._permute is not None  # `begin` has set it
-        self._permute(order, next(seeds) & _SEED_MASK)
-        return order
-
-    def _random(self, seed: int, use: int) -> tuple[np.random.Generator, Order]:
-        """Return a generator by a seed and its use, and a function that returns random orders."""
-        generator = np.random.default_rng([seed, use])
-        seeds = iter(generator.bit_generator.random_raw, None)
-        return generator, functools.partial(self._order, seeds=seeds)
-
     def _bad_rows(self, what: str) -> ValueError:
         return ValueError(
             f"{self.name} {what} but had {self.rows} in the epochs before: it must yield the same "
@@ -235,10 +144,10 @@ class BlockStream:
             source = self.source() if callable(self.source) else self.source
             iterable: Any = source
             if seeds is not None and isinstance(source, Blocks):
-                numbers = self._order(source.n_blocks, seeds)
+                numbers = self.shuffle.order(source.n_blocks, seeds)
                 iterable = source.ordered(numbers)
             elif seeds is not None and is_table_source(source):
-                iterable = source.ordered(functools.partial(self._order, seeds=seeds))
+                iterable = source.ordered(functools.partial(self.shuffle.order, seeds=seeds))
             if not hasattr(iterable, "__iter__"):
                 raise TypeError(
                     f"the source returned {check.short(iterable)} but an iterable of blocks is "
@@ -296,37 +205,6 @@ class BlockStream:
                 )
         self._form, self.flat_y = form, data.flat_y
         return data
-
-
-class BlockSummary:
-    """Tells whether the targets of shuffled blocks differ more than chance lets them."""
-
-    def __init__(self) -> None:
-        # Of each block: rows, mean, and sum of squared deviations from it.
-        self.blocks: list[tuple[float, ...]] = []
-
-    def add(self, targets: NDArray[Any]) -> None:
-        """Add a block."""
-        values = targets.reshape(len(targets), -1).mean(axis=1, dtype=np.float64)
-        mean = values.mean()
-        self.blocks.append((len(values), mean, np.square(values - mean).sum()))
-
-    def warn(self, buffer: int) -> None:
-        """Warn if blocks explain a tenth of the variance of targets, and ten times chance."""
-        if len(self.blocks) < 2:
-            return
-        rows, means, spreads = np.array(self.blocks).T
-        between = float(rows @ np.square(means - rows @ means / rows.sum()))
-        total = between + spreads.sum()
-        by_chance = total * (len(rows) - 1) / max(1, rows.sum() - 1)
-        if between > 0.1 * total and between > 10 * by_chance:
-            warn(
-                "the blocks of the source differ in their targets, and shuffling "
-                + (f"through a buffer of {buffer:,} rows " if buffer else "within blocks ")
-                + "leaves batches one-sided: pass fit(..., shuffle_folder=FOLDER), to mix all rows "
-                "by a temporary file there, or shuffle_buffer=n with as many rows as are sorted "
-                f"together, at most {int(rows.sum()):,}"
-            )
 
 
 def _dtype(array: Any) -> str:

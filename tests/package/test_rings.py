@@ -25,7 +25,7 @@ LEAVES = {
     "_training/distributed": "joined",
     "_training/loggers": "",
     "_training/parquet": "",
-    "_training/shuffle_file": "BlockStream.__init__ BlockStream.begin",
+    "_training/shuffle_file": "BlockShuffle.__init__ BlockShuffle.begin",
     "_training/stores": "",
     "dask": "",
     "sklearn/from_sklearn": "",

@@ -24,6 +24,7 @@ DRAWS = {"Trainer._reorder", "Shuffles.next_seed", "Shuffles.take", "SharedGener
 READS = {
     *(f"PrefetchedBlocks.__{name}__" for name in ("enter", "exit", "iter")),
     *(f"BlockStream.{name}" for name in ("begin", "blocks", "end")),
+    *(f"BlockShuffle.{name}" for name in ("begin", "next_seed", "written", "end")),
     *("ShuffleFile.__init__", "ShuffleFile.close"),
     *("Worker.__init__", "Worker.has_ended"),
 }
