@@ -83,23 +83,11 @@ def selector(before, after, level, preset, cycle):
     target = SimpleNamespace(least_costs=np.zeros(400), costs=lambda predictions: np.ones(400))
     baseline = Baseline("", np.ones(1))
     scored = SimpleNamespace(target=target, cost_weights=None, baseline=baseline)
-    learners = SimpleNamespace(
-        options=SimpleNamespace(preset=preset), data=SimpleNamespace(scored=scored)
-    )
-    fit = SimpleNamespace(
-        curve=[(9, 0.0, level, level)],
-        hopeless=np.inf,
-        scorer=None,
-        learners=learners,
-        target=target,
-        weights=None,
-        best=level,
-        _before=(np.inf, before),
-        _costs=lambda: after,
-        _cycle=cycle - 1,
-        _decisive=range(2, preset.cycles),
-    )
-    return lambda: epoch_selection.BestEpochSelector._reason(fit)
+    cycles = epoch_selection.CycleEnds(scored, preset, hopeless=np.inf, has_scorer=False)
+    ends, best = [0.0, *cycles.shares], SimpleNamespace(cost=level, costs=lambda scored: after)
+    cycles.before = np.inf, before
+    assert cycles.has_passed(ends[cycle - 1])
+    return lambda: cycles.reason([(9, 0.0, level, level)], best)
 
 
 @pytest.mark.parametrize(("level", "ends"), [(0.02, False), (0.1, True)])

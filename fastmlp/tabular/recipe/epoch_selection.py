@@ -6,7 +6,7 @@ import bisect
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +23,14 @@ from fastmlp.tabular.recipe.presets import (
     STEEP_GAIN,
     TRAINING_WORK,
     TRIMMED,
+    Preset,
     cycle_end,
 )
 from fastmlp.tabular.recipe.progress import Clock
 from fastmlp.tabular.table.columns import Array, RowIndex
 
 if TYPE_CHECKING:
+    from fastmlp._engine.protocol import Engine
     from fastmlp.tabular.outcome.targets import Target
     from fastmlp.tabular.recipe.folds import ScoredRows
 
@@ -148,47 +150,124 @@ def ranked(cost: float) -> float:
     return math.inf if math.isnan(cost) else cost
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
+class BestEpoch:
+    """The epoch with the lowest cost so far; the defaults are those before the first one."""
+
+    cost: float = math.inf  # of all members together, calibrated, or a score with its sign changed
+    epoch: int = 0  # from 1
+    share: float = 0.0  # the part of the schedule that was over at this epoch
+    held_out: Any = None  # its `OutOfFold`
+    snapshot: Any = None  # of the engines; None once they have these weights again
+
+    def costs(self, scored: ScoredRows) -> Array:
+        """Return the cost of each row in this epoch, after calibration."""
+        joint = self.held_out.joint(scored.target)
+        return calibrated_costs(scored.target, joint, scored.cost_weights)
+
+
+class HeldOutRows:
+    """The rows that each member holds out, and what is the same each time they are predicted."""
+
+    def __init__(self, learners: Any, out: Sequence[RowIndex]) -> None:
+        self.learners = learners
+        self.inputs = [x[rows] for x, rows in zip(learners.inputs, out, strict=True)]
+        # All predictions, one member after the other, have a member and a place.
+        members = np.arange(len(out), dtype=np.int32)
+        self.members = np.repeat(members, list(map(len, out)))
+        self.places, self.shape, self.held = places_of(learners.data.scored, out)
+        self._part: slice | None = None  # a part of the predictions, and the scale of its members
+        self._scale: Any = None
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def predicted(self, engines: Sequence[Engine]) -> OutOfFold:
+        """Return the predictions of the members with the weights that their engines have."""
+        pairs = zip(engines, self.inputs, strict=True)
+        z = np.concatenate([engine.predict(x) for engine, x in pairs])
+        predictions = np.zeros((math.prod(self.shape), z.shape[1]))
+        for first in range(0, len(z), DECODED_ROWS):
+            part = slice(first, first + DECODED_ROWS)
+            if part != self._part:  # the same each time, unless there are several parts
+                self._part, members = part, self.members[part]
+                scale = self.learners.members.scale
+                self._scale = scale and type(scale)(*(array[members] for array in scale))
+            decoded = self.learners.data.scored.target.decode(self._scale, z[part], slice(None))
+            predictions[self.places[part]] = decoded
+        return OutOfFold(predictions.reshape(*self.shape, -1), self.held)
+
+
+class CycleEnds:
+    """Decides whenever a cycle of the learning rate ends whether more training may help."""
+
+    def __init__(
+        self, scored: ScoredRows, preset: Preset, hopeless: float, *, has_scorer: bool
+    ) -> None:
+        self.scored, self.has_scorer = scored, has_scorer
+        self.has_stages = preset.trial_folds > 0
+        self.hopeless = hopeless  # a fit ends if a cycle ends with this multiple of the lowest cost
+        # The first cycle is too short for decisions, and the last ends the fit anyway.
+        self.decisive = range(max(2, preset.first_cycle), preset.cycles)
+        self.shares = [cycle_end(cycle, preset.cycles) for cycle in self.decisive]
+        self.passed = 0  # how many of these cycles are over
+        # The cost of the best epoch when the cycle before ended, and that of each row in it.
+        self.before: tuple[float, Array | None] = (math.inf, None)
+
+    def has_passed(self, share: float) -> bool:
+        """Whether a cycle has ended since the last call, when a share of the schedule is over."""
+        before, self.passed = self.passed, bisect.bisect_right(self.shares, share)
+        return self.passed > before
+
+    def reason(self, curve: Sequence[tuple[int, float, float, float]], best: BestEpoch) -> str:
+        """Return the reason to end the fit with the cycle that has ended, or an empty text."""
+        # Costs before calibration count: networks that only get more confident gain nothing later.
+        epoch, _, now, _ = curve[-1]
+        lowest = min(curve, key=itemgetter(2))
+        is_late = not self.has_scorer and 2 * lowest[0] <= epoch
+        if is_late and now > self.hopeless * lowest[2]:
+            return ONLY_WORSE
+        if not self.has_stages:
+            return ""
+        # Compare the best epoch with the best one at the end of the cycle before.
+        costs = best.costs(self.scored)
+        (cost, before), self.before = self.before, (best.cost, costs)
+        if before is None or (self.has_scorer and best.cost < cost):
+            return ""
+        noise = NOISE_OF_EXACT if is_nearly_exact(self.scored, costs) else NOISE
+        least = LEAST_GAINS[self.decisive[self.passed - 1] - 3]
+        is_enough = is_gain(before, costs, self.scored.cost_weights, noise=noise, least=least)
+        return "" if is_enough else LITTLE_GAIN
+
+    def is_steep(self, best: BestEpoch) -> bool:
+        """Whether the cost is a fraction of that of the cycle before; see `presets.STEEP_GAIN`."""
+        before = self.before[1]
+        if before is None or self.hopeless == math.inf:  # costs may be negative
+            return False
+        return is_gain(before, best.costs(self.scored), self.scored.cost_weights, least=STEEP_GAIN)
+
+
 class BestEpochSelector:
     """Callback that evaluates held-out rows and keeps the weights of the best epoch."""
 
-    learners: Any  # the members that are trained, see `members.Learners`
-    out: Sequence[RowIndex]  # the rows that each of them holds out
-    clock: Clock
-    why: str = ""  # the reason for an early end
-    # Epoch, cost of single members, joint cost, and the cost that selects (calibrated, or a score).
-    curve: list[tuple[int, float, float, float]] = field(default_factory=list)
-    epoch: int = 0  # the best one, from 1
-    share: float = 0.0  # the part of the schedule that was over at this epoch
-    best: float = math.inf
-    held_out: Any = None  # out-of-fold predictions of the best epoch
-    restored: bool = False
-    _cycle: int = 0
-    _passed: float = 0.0
-    _before: tuple[float, Any] = (math.inf, None)
-    _snapshot: Any = None
-    _part: slice | None = None  # a part of the predictions, and the scale of its members
-    _scale: Any = None
-
-    def __post_init__(self) -> None:
-        options, data = self.learners.options, self.learners.data
-        self.target, self.weights = data.scored.target, data.scored.cost_weights
+    def __init__(self, learners: Any, out: Sequence[RowIndex], clock: Clock) -> None:
+        """Take the members that are trained, see `members.Learners`, and the rows they hold out."""
+        options, data = learners.options, learners.data
+        self.clock, self.scored = clock, data.scored
         self.scorer = options.scorer  # higher is better; replaces the costs
-        self.inputs = [x[rows] for x, rows in zip(self.learners.inputs, self.out, strict=True)]
-        # A fit ends if a cycle ends with this multiple of the lowest cost.
-        self.hopeless = data.target.row.hopeless if self.learners.recipe.share == 1 else math.inf
+        self.rows = HeldOutRows(learners, out)
+        hopeless = data.target.row.hopeless if learners.recipe.share == 1 else math.inf
+        has_scorer = self.scorer is not None
+        self.cycles = CycleEnds(data.scored, options.preset, hopeless, has_scorer=has_scorer)
         # Fewest epochs between two evaluations in a cycle, so that evaluations take little of the
         # time. The unit of the work of an epoch is the prediction of one row.
-        work = TRAINING_WORK * sum(map(len, self.learners.learn))
-        self.every = int(sum(map(len, self.out)) / (EVALUATION_SHARE * work))
-        # All predictions, one member after the other, have a member and a place.
-        members = np.arange(len(self.out), dtype=np.int32)
-        self._members = np.repeat(members, list(map(len, self.out)))
-        self._places, self._shape, self._held = places_of(data.scored, self.out)
-        # The first cycle is too short for decisions, and the last ends the fit anyway.
-        preset = options.preset
-        self._decisive = range(max(2, preset.first_cycle), preset.cycles)
-        self._ends = [cycle_end(cycle, preset.cycles) for cycle in self._decisive]
+        work = TRAINING_WORK * sum(map(len, learners.learn))
+        self.every = int(len(self.rows) / (EVALUATION_SHARE * work))
+        # Epoch, cost of single members, joint cost, and the cost that selects (see `BestEpoch`).
+        self.curve: list[tuple[int, float, float, float]] = []
+        self.best = BestEpoch()
+        self.why = ""  # the reason for an early end
+        self.restored = False  # whether the members have the weights of the best epoch
 
     @property
     def is_passive(self) -> bool:
@@ -198,90 +277,45 @@ class BestEpochSelector:
     def __call__(self, state: State) -> bool:
         """Evaluate an epoch, set ``val_loss`` for later callbacks; return True to end the fit."""
         epoch = state.epoch + 1
-        # Rounded to the nearest epoch, because the rate restarts after a cycle.
         passed = self.clock.passed()
-        share = max((epoch + 0.5) / state.epochs, passed)
-        self._passed = max(epoch / state.epochs, passed)
-        cycle = bisect.bisect_right(self._ends, share)
-        annealed, self._cycle = cycle > self._cycle, cycle
+        # Rounded to the nearest epoch, because the rate restarts after a cycle.
+        annealed = self.cycles.has_passed(max((epoch + 0.5) / state.epochs, passed))
+        share = max(epoch / state.epochs, passed)
         every = max(self.every, state.epochs // MAX_EVALUATIONS, 1)
         is_evaluated = annealed or epoch % every == 0 or epoch == state.epochs
         if is_evaluated:
-            self._evaluate(state)
+            self._evaluate(state, share)
         if self.clock.ended():
             self.why = LIMIT_REACHED
             if not is_evaluated:
-                self._evaluate(state)
+                self._evaluate(state, share)
         if annealed and not self.why:
-            self.why = self._reason()
+            self.why = self.cycles.reason(self.curve, self.best)
         if self.curve:
-            state.val_loss = self.target.shown(self.curve[-1][2])
+            state.val_loss = self.scored.target.shown(self.curve[-1][2])
         return bool(self.why)
 
-    def _reason(self) -> str:
-        """Return the reason to end the fit with this cycle of the rate, or an empty text."""
-        # Costs before calibration count: networks that only get more confident gain nothing later.
-        epoch, _, now, _ = self.curve[-1]
-        lowest = min(self.curve, key=itemgetter(2))
-        is_late = self.scorer is None and 2 * lowest[0] <= epoch
-        if is_late and now > self.hopeless * lowest[2]:
-            return ONLY_WORSE
-        if not self.learners.options.preset.trial_folds:
-            return ""
-        # Compare the best epoch with the best one at the end of the cycle before.
-        costs = self._costs()
-        (best, before), self._before = self._before, (self.best, costs)
-        if before is None or (self.scorer is not None and self.best < best):
-            return ""
-        noise = NOISE_OF_EXACT if is_nearly_exact(self.learners.data.scored, costs) else NOISE
-        least = LEAST_GAINS[self._decisive[self._cycle - 1] - 3]
-        is_enough = is_gain(before, costs, self.weights, noise=noise, least=least)
-        return "" if is_enough else LITTLE_GAIN
-
-    def _costs(self) -> Array:
-        """Return the cost of each row in the best epoch, after calibration."""
-        joint = self.held_out.joint(self.target)
-        return calibrated_costs(self.target, joint, self.weights)
-
-    def is_steep(self) -> bool:
-        """Whether the cost is a fraction of that of the cycle before; see `presets.STEEP_GAIN`."""
-        before = self._before[1]
-        if before is None or self.hopeless == math.inf:  # costs may be negative
-            return False
-        return is_gain(before, self._costs(), self.weights, least=STEEP_GAIN)
-
-    def _evaluate(self, state: State) -> None:
+    def _evaluate(self, state: State, share: float) -> None:
         """Predict the held-out rows, and keep the weights if their cost is the lowest so far."""
         began = time.monotonic()
-        pairs = zip(state.engine.engines, self.inputs, strict=True)
-        z = np.concatenate([engine.predict(x) for engine, x in pairs])
-        predictions = np.zeros((math.prod(self._shape), z.shape[1]))
-        for first in range(0, len(z), DECODED_ROWS):
-            part = slice(first, first + DECODED_ROWS)
-            if part != self._part:  # the same each time, unless there are several parts
-                self._part, members = part, self._members[part]
-                scale = self.learners.members.scale
-                self._scale = scale and type(scale)(*(array[members] for array in scale))
-            decoded = self.target.decode(self._scale, z[part], slice(None))
-            predictions[self._places[part]] = decoded
-        held_out = OutOfFold(predictions.reshape(*self._shape, -1), self._held)
-        joint, alone = held_out.joint(self.target), held_out.alone(self.target, self.weights)
-        cost = together = mean_cost(self.target, joint, self.weights)
+        target, weights = self.scored.target, self.scored.cost_weights
+        held_out = self.rows.predicted(state.engine.engines)
+        joint, alone = held_out.joint(target), held_out.alone(target, weights)
+        cost = together = mean_cost(target, joint, weights)
         if self.scorer is not None:
             cost = -self.scorer(joint)
-        elif (calibrated := self.target.calibrated(joint, self.weights)) is not joint:
-            cost = mean_cost(self.target, calibrated, self.weights)
+        elif (calibrated := target.calibrated(joint, weights)) is not joint:
+            cost = mean_cost(target, calibrated, weights)
         self.curve.append((state.epoch + 1, alone, together, cost))
         cost = ranked(cost)
-        if cost <= self.best:  # the last of equal epochs
-            best = cost, state.epoch + 1, self._passed, held_out, state.snapshot()
-            # One statement without calls: an interrupt cannot assign only some of the five.
-            self.best, self.epoch, self.share, self.held_out, self._snapshot = best
+        if cost <= self.best.cost:  # the last of equal epochs
+            self.best = BestEpoch(cost, state.epoch + 1, share, held_out, state.snapshot())
         self.clock.evaluated(time.monotonic() - began)
 
     def finish(self, state: State) -> None:
         """Restore the best weights of all members, also after an interrupt."""
-        snapshot, self._snapshot = self._snapshot, None
+        snapshot = self.best.snapshot
         if snapshot is not None:
+            self.best = replace(self.best, snapshot=None)
             state.restore(snapshot)
             self.restored = True

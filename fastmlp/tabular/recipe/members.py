@@ -186,7 +186,7 @@ class TrainingResult:
     why: str = ""  # the reason for fewer epochs
     stopped: str = ""  # the reason why no other recipe is trained: an interrupt or a callback
     pace: float = 0.0  # see `pace_of`
-    is_steep: bool = False  # see `BestEpochSelector`
+    is_steep: bool = False  # see `CycleEnds`
 
     @property
     def run(self) -> int:
@@ -342,7 +342,8 @@ def train(
         history.stop_reason = selector.why
     if history.stop_reason != selector.why:
         stopped = history.stop_reason
-    if selector.best == math.inf:
+    best = selector.best
+    if best.cost == math.inf:
         raise ValueError(
             f"the fit was ended before its first score ({stopped}), so it has no result: end it "
             "once state.val_loss is a number"
@@ -352,16 +353,16 @@ def train(
     return TrainingResult(
         recipe,
         members.published(),
-        selector.held_out,
+        best.held_out,
         history,
         selector.curve,
-        epoch=selector.epoch,
-        share=selector.share,
+        epoch=best.epoch,
+        share=best.share,
         planned=epochs,
         why=stopped or selector.why,
         stopped=stopped,
         pace=pace_of(history, max(map(len, learn)), len(learn), options.n_threads),
-        is_steep=selector.is_steep(),
+        is_steep=selector.cycles.is_steep(best),
     )
 
 
