@@ -174,7 +174,7 @@ def train(options: argparse.Namespace) -> None:
         table = valid[names]
         results["valid"] = models.scores_of_model(model, options.valid, table, truth, of_truth)
     title = f"{task} of {target}{_note_on_counts(task, options.task, y)}"
-    lines = [f"{report.verdict()}\n\ntask         {title}"]
+    lines = [f"{report.by_rows.verdict()}\n\ntask         {title}"]
     shown = (line for line in report.lines() if options.verbose or line[0] not in SIZES)
     lines += [printable(f"{name:<12} {text}") for name, text in shown]
     for part, values in results.items():
@@ -184,7 +184,7 @@ def train(options: argparse.Namespace) -> None:
     if options.report is not None:
         others = {"validation file": results["valid"]} if valid is not None else {}
         usage = _usage(results, options.event)
-        report.write(options.report, name=target, others=others, more=[usage])
+        report.by_rows.write(options.report, name=target, others=others, more=[usage])
         lines += [f"report       {options.report}"]
     show(options, results, "\n".join(lines))
 

@@ -32,7 +32,7 @@ from fastmlp.tabular.fit.parameters import CONSTRAINTS
 from fastmlp.tabular.fit.reading import TableChunk
 from fastmlp.tabular.fitted.fitted_table import FittedTable
 from fastmlp.tabular.fitted.predictor import RowPredictor
-from fastmlp.tabular.fitted.results import NO_ROWS, Importance, Report
+from fastmlp.tabular.fitted.results import NO_ROWS, Importance, Report, ReportByRows
 from fastmlp.tabular.outcome.conformal import levels_for
 from fastmlp.tabular.table.columns import Array, RowIndex, Table
 
@@ -642,10 +642,12 @@ class BaseTabMLP(Explainable, Validated):
 
         fitted = self._state()
         unchanging = self.with_fitted(fitted)  # pictures are drawn later
-        write = partial(page.write, model=unchanging, fitted=fitted)
-        verdict = partial(page.verdict, unchanging, fitted)
-        pictures = tuple(unchanging._pictures(fitted))
-        return replace(fitted.facts.report, pictures=pictures, write=write, verdict=verdict)
+        by_rows = ReportByRows(
+            pictures=tuple(unchanging._pictures(fitted)),
+            write=partial(page.write, model=unchanging, fitted=fitted),
+            verdict=partial(page.verdict, unchanging, fitted),
+        )
+        return replace(fitted.facts.report, by_rows=by_rows)
 
     def _pictures(self, fitted: FittedTable) -> Iterator[Callable[..., Any]]:
         """Yield functions that draw a picture of the fit on axes."""

@@ -27,6 +27,14 @@ NO_ROWS = (
 )
 
 
+class ReportByRows(NamedTuple):
+    """What a report tells only where the estimator has the rows of the fit, computed when asked."""
+
+    pictures: tuple[Callable[..., Any], ...]  # each draws on the axes that it is given
+    write: Callable[..., None]  # the page, to a path
+    verdict: Callable[[], str]  # the sentence on the error with which the page opens
+
+
 @partial(with_attribute_hints, attributes=((("save(path)",), "to_html write export"),))
 @dataclass(frozen=True, repr=False)
 class Report:
@@ -81,18 +89,10 @@ class Report:
     more: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    pictures: tuple[Callable[..., Any], ...] = field(default=(), repr=False, compare=False)
-    write: Callable[..., None] | None = field(default=None, repr=False, compare=False)
-    # The sentence on the error with which the page opens.
-    verdict: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+    by_rows: ReportByRows | None = field(default=None, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            **vars(self),
-            "pictures": (),
-            "write": None,
-            "verdict": None,
-        }  # they need the rows, which pickles lack
+        return {**vars(self), "by_rows": None}  # pickles lack the rows
 
     @property
     def is_worthless(self) -> bool:
@@ -134,7 +134,7 @@ class Report:
         """Return a table of the facts, and pictures."""
         from fastmlp.tabular.fitted.report import as_html
 
-        return as_html(self.lines(), self.pictures)
+        return as_html(self.lines(), () if self.by_rows is None else self.by_rows.pictures)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an HTML page about the model, as the command line does.
@@ -153,8 +153,8 @@ class Report:
         OSError
             If the file cannot be written.
         """
-        if self.write is not None:
-            self.write(path)
+        if self.by_rows is not None:
+            self.by_rows.write(path)
         else:
             from fastmlp.tabular.fitted.report import write_facts
 
