@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import log_loss
 from tiny_tables import regressor
 
-from fastmlp import TabMLPRegressor
+from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome.targets import Baseline, ClassTarget
 from fastmlp.tabular.recipe import blend, epoch_selection, members, presets
@@ -78,9 +79,11 @@ def test_a_gain_of_few_heavy_rows_is_as_uncertain_as_that_of_few_rows(weights, i
     assert epoch_selection.is_gain(after + gains, after, weights) == is_real
 
 
-def selector(before, after, level, preset, cycle):
+def selector(before, after, level, preset, cycle, kind="numbers"):
     """Return the decision at the end of a cycle, from the costs of rows at its begin and end."""
-    target = SimpleNamespace(least_costs=np.zeros(400), costs=lambda predictions: np.ones(400))
+    target = SimpleNamespace(
+        kind=kind, least_costs=np.zeros(400), costs=lambda predictions: np.ones(400)
+    )
     baseline = Baseline("", np.ones(1))
     scored = SimpleNamespace(target=target, cost_weights=None, baseline=baseline)
     cycles = epoch_selection.CycleEnds(scored, preset, hopeless=np.inf, has_scorer=False)
@@ -96,6 +99,29 @@ def test_gains_of_nearly_exact_relations_may_be_nearer_to_their_noise(level, end
     after = np.full(400, level)
     before = after + level * (0.15 + 2 * np.tile([1.0, -1.0], 200))  # a standard error is 0.1
     assert bool(selector(before, after, level, STAGED, cycle=3)()) == ends
+
+
+@pytest.mark.parametrize(
+    ("kind", "level", "ends"),
+    [("classes", 0.99, True), ("classes", 1.01, False), ("numbers", 0.99, False)],
+)
+def test_classes_without_a_surprise_among_all_rows_are_not_trained_further(kind, level, ends):
+    """Of 400 rows a log loss below 1 / 400 is less than one surprise of the next 400 would add."""
+    after = np.full(400, level / 400)
+    assert bool(selector(10 * after, after, level / 400, STAGED, cycle=3, kind=kind)()) == ends
+
+
+def test_a_target_that_a_column_gives_away_is_learned_in_one_stage():
+    """Later stages took thirty times the time there, and only made predictions more confident."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    y = X[:, 0] > 0
+    X[:, 0] += np.where(y, 1, -1)
+    model = TabMLPClassifier(random_state=0).fit(X, y)
+    assert (
+        "no further stage, because more training no longer helped" in model.report().more["stages"]
+    )
+    assert log_loss(y, model.predict_proba(X)) < 1 / 400
 
 
 @pytest.mark.parametrize(("cycle", "least"), [(3, 0.02), (4, 0.05), (5, 0.12)])

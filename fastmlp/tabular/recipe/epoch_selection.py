@@ -138,6 +138,16 @@ def is_nearly_exact(scored: ScoredRows, costs: Array) -> bool:
     return explained is not None and explained > NEARLY_EXACT
 
 
+def is_settled(scored: ScoredRows, costs: Array) -> bool:
+    """Whether classes are predicted with so little log loss that less of it could not be seen.
+
+    If none of n rows is a surprise, one of the next n may still be (Laplace's rule of succession):
+    it costs more than 1 / n in the mean. Below that, networks only become more confident.
+    """
+    mean = np.average(costs, weights=scored.cost_weights)
+    return bool(scored.target.kind == "classes" and mean < 1 / len(costs))
+
+
 def trimmed_mean(differences: Array, weights: Array | None) -> float:
     """Return the mean difference of rows without the extreme ones; see `presets.TRIMMED`."""
     cut = int(TRIMMED * len(differences))
@@ -234,6 +244,8 @@ class CycleEnds:
         (cost, before), self.before = self.before, (best.cost, costs)
         if before is None or (self.has_scorer and best.cost < cost):
             return ""
+        if is_settled(self.scored, costs):
+            return LITTLE_GAIN
         noise = NOISE_OF_EXACT if is_nearly_exact(self.scored, costs) else NOISE
         least = LEAST_GAINS[self.decisive[self.passed - 1] - 3]
         is_enough = is_gain(before, costs, self.scored.cost_weights, noise=noise, least=least)
