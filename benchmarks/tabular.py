@@ -347,7 +347,7 @@ def draw(path: str, points: Rows, title: str) -> None:
         axes.annotate(name, (seconds, error), (4, 4), textcoords="offset points", fontsize=8)
         axes.set_ylabel(label)
     axes.grid(alpha=0.3)
-    figure.savefig(path)
+    figure.savefig(path, bbox_inches="tight")  # names may stand over the right edge
 
 
 def results(

@@ -90,7 +90,7 @@ def values_and_gradients(axes: Any, found: dict[str, Any]) -> None:
         axes.bar(np.arange(3) + 0.35 * k, errors, 0.33, color=color, label=name)
     axes.set_xticks(np.arange(3) + 0.17, list(found))
     axes.set(ylabel="error, standard deviations", yscale="log")
-    axes.legend()
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
 
 
 def model_an_amplifier(axes: Any, found: dict[str, Any]) -> None:

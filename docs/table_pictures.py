@@ -16,7 +16,7 @@ import numpy as np
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS / "course")]
 
-from pictures import BLUE, GREY, ORANGE, save  # noqa: E402
+from pictures import BLUE, GREY, ORANGE, SIZE, save  # noqa: E402
 
 FOLDER = DOCS / "figures"
 
@@ -64,7 +64,7 @@ def in_time(axes: Any) -> None:
     axes.fill_between(days, low, high, color=BLUE, alpha=0.2, label="interval of 90 %")
     axes.plot(days, its["seller"].predict(rows[future]), color=BLUE, label="predicted")
     axes.set(xlabel="day", ylabel="units sold")
-    axes.legend(ncols=3, loc="lower left")
+    axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 
 
 PICTURES: dict[str, Callable[[Any], None]] = {
@@ -80,7 +80,7 @@ def draw() -> None:
     for name, picture in PICTURES.items():
         path = FOLDER / f"{name}.svg"
         if not path.exists():
-            save(path, picture, (5.6, 3.4))
+            save(path, picture, SIZE)
 
 
 if __name__ == "__main__":

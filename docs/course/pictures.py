@@ -118,7 +118,7 @@ def backpropagation(axes: Any) -> None:
         ("z1", ["2.5"], ["0.5"]),
         ("L", ["0.125"], ["1"]),
     ]
-    arrows = ["x0 W0 + b0", "relu", "x1 W1 + b1", "(z1 - t)² / 2"]
+    arrows = ["W0, b0", "relu", "W1, b1", "(z1 - t)²/2"]
     places = [np.arange(len(values)) * -1.0 + (len(values) - 1) / 2 for _, values, _ in columns]
     for k, (name, values, slopes) in enumerate(columns):
         label(axes, 2 * k, 1.25, name)
@@ -131,8 +131,8 @@ def backpropagation(axes: Any) -> None:
                 for before in places[k - 1] if k != 2 else [y]:
                     axes.plot([2 * k - 1.75, 2 * k - 0.25], [before, y], color=GREY, alpha=0.4)
             label(axes, 2 * k - 1, 1.25, arrows[k - 1], BLUE)
-    label(axes, 1.5, -1.4, "values, forward →", BLUE)
-    label(axes, 6.5, -1.4, "← derivatives of L, backward", ORANGE)
+    label(axes, 1.2, -1.4, "values, forward →", BLUE)
+    label(axes, 6, -1.4, "← derivatives of L, backward", ORANGE)
     axes.set(xlim=(-0.6, 8.6), ylim=(-1.7, 1.6))
     axes.axis("off")
 
@@ -166,7 +166,7 @@ def batches(axes: Any) -> None:
     ):
         axes.plot(*path(update), ".-", color=color, markersize=4, label=name)
     axes.set(xlim=(-3.2, 0.8), ylim=(-1, 1))
-    axes.legend(loc="lower left")
+    axes.legend(loc="upper right")
 
 
 def first_weights(axes: Any) -> None:
@@ -315,7 +315,9 @@ PICTURES: dict[str, Callable[[Any], None]] = {
     "fast": fast,
     "tables": tables,
 }
-SIZES = {"stacked": (6.4, 2.4), "backpropagation": (6.4, 2.6), "digits": (6.4, 1.4)}  # in inches
+# In inches, so that a phone shows letters of 10 pixels.
+SIZE = (4.2, 2.8)
+SIZES = {"stacked": (4.6, 2.2), "backpropagation": (5.2, 2.5), "digits": (4.6, 1.2)}
 
 
 def save(path: Path, picture: Callable[[Any], None], size: tuple[float, float]) -> None:
@@ -332,7 +334,7 @@ def draw() -> None:
     for name, picture in PICTURES.items():
         path = FOLDER / f"{name}.svg"
         if not path.exists():
-            save(path, picture, SIZES.get(name, (5.6, 3.4)))
+            save(path, picture, SIZES.get(name, SIZE))
 
 
 if __name__ == "__main__":
