@@ -132,8 +132,26 @@ def test_few_rows_and_gaps_have_none():
 
 
 def test_many_rows_are_sampled(monkeypatch):
-    monkeypatch.setattr(identifiers, "MOST_ROWS", 300)
+    """All that is done for each row is done for the rows that are drawn alone."""
+    monkeypatch.setattr(identifiers, "MOST_ROWS", 120)
+    looked_at = []
+    ranked = identifiers.ranked_responses
+
+    def responses(target):
+        looked_at.append(len(target.y))
+        return ranked(target)
+
+    monkeypatch.setattr(identifiers, "ranked_responses", responses)
     assert names_of(regressor().fit(FRAME, Y))
+    assert 240 <= looked_at[0] < 700  # of three folds, 120 learned and 120 held-out rows each
+
+
+def test_one_fraction_in_many_rows_is_seen(monkeypatch):
+    monkeypatch.setattr(identifiers, "MOST_ROWS", 120)
+    monkeypatch.setattr(identifiers, "FIRST_ROWS", 10)
+    shop = SHOP.astype(float)
+    shop[-1] += 0.5
+    assert names_of(regressor().fit(FRAME.assign(shop=shop), Y)) == []
 
 
 def test_other_outlets_agree(model, tmp_path):

@@ -32,6 +32,7 @@ FEWEST_VALUES = 8  # the bins of numbers tell fewer values apart
 LEAST_ROWS = 3  # mean number of rows of a value
 LARGEST = 2.0**53 - 1  # larger whole numbers may have been rounded
 FOLDS = Preset(folds=3, repeats=1, epochs=1, recipes=())
+FIRST_ROWS = 1_000
 MOST_ROWS = 20_000  # more rows hardly say more
 MOST_OUTPUTS = 8  # so many targets, or classes, are looked at
 MOST_INPUTS = 300  # of the ridge regression; it takes time that grows with their square
@@ -72,19 +73,26 @@ def with_names(
 
 def found(data: FitRows, rng: np.random.Generator) -> list[int]:
     """Return the places in the table of columns of numbers whose values seem to be names."""
-    target, table = data.target, data.table
-    width = width_of(data.columns, len(with_missing(data.columns, table)), 0)
+    target = data.target
+    width = width_of(data.columns, len(with_missing(data.columns, data.table)), 0)
     if width > MOST_INPUTS or target.are_hazards or np.isnan(target.y).any():
         return []
-    candidates = _candidates(data)
-    if not candidates:
+    whole = _whole(data)
+    if not whole:
         return []
     try:
         splits = Splits.of(data, FOLDS, rng)
     except ValueError:  # a fold has too few groups, or too few rows of a class
         return []
     folds = zip(splits.learn[: FOLDS.folds], splits.out[: FOLDS.folds], strict=True)
-    pairs = [(_some(learn, rng), _some(out, rng)) for learn, out in folds]
+    drawn = [(_some(learn, rng), _some(out, rng)) for learn, out in folds]
+    rows = np.unique(np.concatenate([part for pair in drawn for part in pair]))
+    data = data.take(rows)  # to look at each value of all rows may take seconds
+    pairs = [(np.searchsorted(rows, learn), np.searchsorted(rows, out)) for learn, out in drawn]
+    table = data.table
+    candidates = [at for at in whole if _are_repeated(table.numbers[:, at])]
+    if not candidates:
+        return []
     weights = np.ones(len(table)) if data.weights.scores is None else data.weights.scores
     bins = min(BINS, max(0, INPUTS - width) // data.columns.n_numbers)
     left = _left_by_ridge(data, pairs, weights, bins)
@@ -103,19 +111,26 @@ def found(data: FitRows, rng: np.random.Generator) -> list[int]:
     return names
 
 
-def _candidates(data: FitRows) -> list[int]:
-    """Return the indices of columns of whole numbers, each of which several rows have."""
-    candidates = []
+def _whole(data: FitRows) -> list[int]:
+    """Return the indices of plain columns of whole numbers that may have any order."""
+    whole = []
     for at, (_, column) in enumerate(data.columns.numbers):
-        numbers = data.table.numbers[:, at]
-        numbers = numbers[~np.isnan(numbers)]
-        is_plain = column.form is None and (data.signs is None or not data.signs[at])
-        are_whole = (numbers == np.round(numbers)) & (np.abs(numbers) <= LARGEST)
-        if is_plain and are_whole.all():
-            count = len(np.unique(numbers))
-            if FEWEST_VALUES <= count <= len(numbers) / LEAST_ROWS:
-                candidates.append(at)
-    return candidates
+        if column.form is None and (data.signs is None or not data.signs[at]):
+            numbers = data.table.numbers[:, at]
+            parts = numbers[:FIRST_ROWS], numbers  # most columns of fractions show it at once
+            if all(_are_whole(part).all() for part in parts):
+                whole.append(at)
+    return whole
+
+
+def _are_whole(numbers: Array) -> Array:
+    return np.isnan(numbers) | ((numbers == np.round(numbers)) & (np.abs(numbers) <= LARGEST))
+
+
+def _are_repeated(numbers: Array) -> bool:
+    """Whether there are several values, each of which several rows have in the mean."""
+    numbers = numbers[~np.isnan(numbers)]
+    return FEWEST_VALUES <= len(np.unique(numbers)) <= len(numbers) / LEAST_ROWS
 
 
 def _some(rows: RowIndex, rng: np.random.Generator) -> RowIndex:
