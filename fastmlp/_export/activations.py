@@ -108,7 +108,8 @@ def _wide_gelu(g: Graph, z: Name) -> Name:
     for coefficient in reversed(rest):
         sum_ = g.Add(g.Mul(u, sum_), coefficient)
     tail = g.Mul(g.Exp(g.Mul(g.Mul(a, a), -0.5)), sum_)
-    return g.Mul(z, g.Where(g.Greater(z, 0.0), g.Sub(1.0, tail), tail))
+    least = g.Where(g.Less(z, -TAIL), -TAIL, z)  # the tail is that of TAIL from there on
+    return g.Mul(least, g.Where(g.Greater(z, 0.0), g.Sub(1.0, tail), tail))
 
 
 # ---- C -------------------------------------------------------------------------------------------

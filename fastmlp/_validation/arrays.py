@@ -61,7 +61,10 @@ def check_unmasked(**of_rows: Any) -> None:
     """Raise ValueError if values of rows, such as their targets, are masked."""
     masked: Any = sys.modules.get("numpy.ma")  # importing np.ma here could hang on an interrupt
     for role, values in of_rows.items() if masked else ():
-        if isinstance(values, masked.MaskedArray) and masked.getmaskarray(values).view(bool).any():
+        if not isinstance(values, masked.MaskedArray):
+            continue
+        mask = np.ascontiguousarray(masked.getmaskarray(values))  # records have one for each field
+        if mask.view(bool).any():
             raise ValueError(
                 f"{role} has masked entries but a value for each row is expected: drop these rows"
             )

@@ -289,6 +289,19 @@ def test_a_file_has_the_same_bytes(tmp_path):
     __import__("onnx").checker.check_model(str(path), full_check=True)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_of_huge_numbers(activation, dtype):
+    """As a predictor's, up to a rounding of 1, and of the number itself where it is returned."""
+    net = fastmlp.MLP([1, 1, 1], activation=activation, dtype=dtype, rng=0)
+    net.weights, net.biases = [np.ones((1, 1))] * 2, [np.zeros(1)] * 2
+    sizes = np.array([0.0, 1e-40, 9.0, 13.5, 1e4, 1e13, 1e30, np.finfo(dtype).max / 4])
+    x = np.concatenate([-sizes, sizes])[:, np.newaxis].astype(dtype)
+    (found,) = exports.run_onnx(net.to_onnx(), {"X": x}).values()
+    rounding = {"float32": 2e-6, "float64": 4e-15}[dtype]  # of ONNX Runtime's sigmoid
+    np.testing.assert_allclose(found, net.predict(x), rtol=rounding, atol=rounding)
+
+
 def test_the_tail_of_the_normal_distribution():
     """Against mpmath, everywhere it is used."""
     coefficients = activations.tail_coefficients()

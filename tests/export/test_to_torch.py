@@ -117,3 +117,16 @@ def test_what_is_refused():
     assert fastmlp.to_torch(quantiles, link=False)(torch.zeros(3, 4)).shape == (3, 2)
     gaussian = fastmlp.MLP([4, 5, 2], loss=fastmlp.GaussianNLL(predict_variance=True), rng=0)
     assert fastmlp.to_torch(gaussian, link=False)(torch.zeros(3, 4)).shape == (3, 4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["elu", "selu", "tanh", "sigmoid", "softplus", "mish"])
+def test_parametric_units_are_accurate_where_they_saturate(name, dtype):
+    """Their value is small beside their input, of which nothing must be left."""
+    model = fastmlp.MLP([1, 3, 1], activation=name, parametric=True, dtype=dtype, rng=0)
+    model.weights, model.biases = [np.ones((1, 3)), np.eye(3)[:, :1]], [np.zeros(3), np.zeros(1)]
+    model.alphas = [np.array([1.0, 0.5, 2.0])]
+    x = np.array([[-1e30], [-1e4], [-12], [12], [1e4], [1e30]], dtype)
+    with torch.no_grad():
+        found = fastmlp.to_torch(model)(torch.tensor(x)).numpy()
+    np.testing.assert_allclose(found, model.predict(x), rtol=1e-5, atol=1e-14)

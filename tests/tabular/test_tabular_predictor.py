@@ -207,7 +207,7 @@ def test_frames_of_one_row_of_other_libraries_and_of_more_rows():
         one(stored.X[:1])
 
 
-@pytest.mark.parametrize("row", ["text", 5, None, {1.0, 2.0}, iter([1.0])])
+@pytest.mark.parametrize("row", ["text", 5, np.float64(5), None, {1.0, 2.0}, iter([1.0])])
 def test_what_has_no_values_in_order_is_no_row(row):
     p = TABLES["TabMLPClassifier array"]().predictor()
     with pytest.raises(TypeError, match=r"the row is .* but \d values are expected: pass a list"):

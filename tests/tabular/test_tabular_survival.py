@@ -225,6 +225,14 @@ def test_all_forms_of_a_target_are_the_same(model):
     np.testing.assert_array_equal(every.predict(X), same.predict(X))
 
 
+def test_records_that_are_not_masked_may_be_strided():
+    records = np.ma.masked_array(np.repeat(structured(TIME, EVENT), 2), mask=False)[::2]
+    assert not records.flags.contiguous
+    model = survival(epochs=2).fit(X, records)
+    same = survival(epochs=2).fit(X, structured(TIME, EVENT))
+    np.testing.assert_array_equal(model.predict(X), same.predict(X))
+
+
 # By name: arguments of fit, the exception, and what it says.
 NO, ONE = np.full(N, False), np.arange(N) == 7
 WRONG = {

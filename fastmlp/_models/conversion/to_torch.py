@@ -139,9 +139,12 @@ class _Builder:
         if net.parametric[k] and activation == "relu":
             part = nn.PReLU(len(net.alphas[k]))
             z = self.called(part, z, weight=1 - net.alphas[k])
-        elif net.parametric[k]:  # z + alpha (f(z) - z)
-            difference = self.joined(operator.sub, self.activated(z, activation), z)
-            z = self.joined(operator.add, z, self.times(difference, f"alphas_{k}", net.alphas[k]))
+        elif net.parametric[k]:  # f(z) + (1 - alpha) (z - f(z)), which is f(z) where alpha is 1
+            active = self.activated(z, activation)
+            rest = self.joined(operator.sub, z, active)
+            z = self.joined(
+                operator.add, active, self.times(rest, f"slopes_{k}", 1 - net.alphas[k])
+            )
         else:
             z = self.activated(z, activation)
         if net.layer_norm[k] == "after":

@@ -235,7 +235,7 @@ class RowPredictor(Explainable):
             return gathered(row)
         if isinstance(row, list | tuple | np.ndarray):
             return row
-        if isinstance(row, str | bytes) or not hasattr(row, "__getitem__"):
+        if isinstance(row, str | bytes | np.number) or not hasattr(row, "__getitem__"):
             raise TypeError(
                 f"the row is {short(row)} but {self._n} values are expected: pass a list of "
                 "them, or a dict by the names of the columns"

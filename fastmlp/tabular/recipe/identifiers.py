@@ -118,13 +118,14 @@ def _whole(data: FitRows) -> list[int]:
         if column.form is None and (data.signs is None or not data.signs[at]):
             numbers = data.table.numbers[:, at]
             parts = numbers[:FIRST_ROWS], numbers  # most columns of fractions show it at once
-            if all(_are_whole(part).all() for part in parts):
+            if all(map(_are_whole, parts)):
                 whole.append(at)
     return whole
 
 
-def _are_whole(numbers: Array) -> Array:
-    return np.isnan(numbers) | ((numbers == np.round(numbers)) & (np.abs(numbers) <= LARGEST))
+def _are_whole(numbers: Array) -> bool:
+    are_whole = (numbers == np.round(numbers)) & (np.abs(numbers) <= LARGEST)
+    return bool((are_whole | np.isnan(numbers)).all())
 
 
 def _are_repeated(numbers: Array) -> bool:
