@@ -27,7 +27,7 @@ from fastmlp.tabular.outcome import periods
 from fastmlp.tabular.outcome.calibration import Calibration, NumberCalibration
 from fastmlp.tabular.outcome.scoring import Scorer, scorer_of
 from fastmlp.tabular.outcome.targets import Target
-from fastmlp.tabular.recipe import blend, identifiers, monotone
+from fastmlp.tabular.recipe import blend, giveaways, identifiers, monotone
 from fastmlp.tabular.recipe.blend import BlendResult
 from fastmlp.tabular.recipe.budget import Budget, bytes_of
 from fastmlp.tabular.recipe.epoch_selection import mean_cost
@@ -166,6 +166,8 @@ def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: b
     calibration, more, result = calibrated(data.scored, result, monotone.is_set(parameters))
     if with_scores:
         more |= _scores(parameters, trained, calibration)
+        costs = data.scored.target.costs(calibration.scored(result.out_of_fold))
+        result.notes.extend(giveaways.note_of(data, costs))
     weights = None
     if data.scored.weights is not None or len(scored) < len(table):
         weights = np.zeros(len(table))

@@ -1,0 +1,72 @@
+"""Columns that give the target away, such as a fee that is known only once a customer has left.
+
+A model that has such a column looks perfect, and fails where the column is not known yet. So where
+a fit is nearly exact, its report names the columns that tell the target alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fastmlp.tabular.recipe.epoch_selection import is_nearly_exact
+from fastmlp.tabular.recipe.folds import FitRows
+from fastmlp.tabular.recipe.presets import NEARLY_EXACT
+from fastmlp.tabular.recipe.selection import ranked_responses
+from fastmlp.tabular.table.columns import Array, RowIndex
+
+FEWEST_ROWS = 100  # fewer rows have such columns by chance
+MOST_ROWS = 4_000  # more rows hardly say more
+PARTS = 64  # quantiles of a column of numbers
+MOST_NAMED = 3
+
+
+def note_of(data: FitRows, costs: Array) -> list[str]:
+    """Return a note that names such columns, or none; ``costs`` are those of the scored rows.
+
+    Rows that have times are not looked at: many series follow their time closely.
+    """
+    names, n = data.columns.names, len(data.table)
+    is_clear = n >= FEWEST_ROWS and len(data.columns.used) > 1 and data.times is None
+    has_gaps = data.target.are_hazards or np.isnan(data.target.y).any()
+    if not is_clear or has_gaps or not is_nearly_exact(data.scored, costs):
+        return []
+    rows = np.random.default_rng(0).permutation(n)[:MOST_ROWS]
+    y = ranked_responses(data.target)[rows]
+    told = [names[place] for place, parts in _parts(data, rows) if _told(y, parts) > NEARLY_EXACT]
+    if not told:
+        return []
+    shown = " or ".join(told[:MOST_NAMED])
+    return [
+        f"{shown} alone tells the target nearly exactly: leave it out if it is not known before "
+        "the target is"
+    ]
+
+
+def _parts(data: FitRows, rows: RowIndex) -> Iterator[tuple[int, Array]]:
+    """Yield each column's place in the table, and the part of its values that each row is in."""
+    for at, (place, _) in enumerate(data.columns.numbers):
+        values = data.table.numbers[rows, at]
+        present = values[~np.isnan(values)]
+        if len(present):
+            ends = np.unique(np.quantile(present, np.linspace(0, 1, PARTS + 1)[1:-1]))
+            parts = np.searchsorted(ends, values, side="right")
+            yield place, np.where(np.isnan(values), len(ends) + 1, parts)
+    for at, (place, _) in enumerate(data.columns.categories):
+        yield place, np.unique(data.table.codes[rows, at], return_inverse=True)[1]
+
+
+def _told(y: Array, parts: Array) -> float:
+    """Return the share of the variance of the second half of y that the parts tell.
+
+    y, (n, outputs), is predicted by the mean of the rows of the first half in the same part.
+    """
+    half, count = len(y) // 2, parts.max() + 1
+    mean = y[:half].mean(axis=0)
+    rows = np.bincount(parts[:half], minlength=count)[:, np.newaxis]
+    sums = [np.bincount(parts[:half], each, count) for each in (y[:half] - mean).T]
+    means = np.stack(sums, axis=1) / np.maximum(rows, 1)
+    rest = y[half:] - mean
+    varies = np.sum(rest**2)
+    return float(1 - np.sum((rest - means[parts[half:]]) ** 2) / varies) if varies > 0 else 0.0
