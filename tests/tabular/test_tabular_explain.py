@@ -1,6 +1,7 @@
 """Explanations of tables: the user's columns, exactly or with errors, and their sum."""
 
 import dataclasses
+import re
 
 import children
 import numpy as np
@@ -328,6 +329,16 @@ def test_predictors_have_the_explanations_of_their_models(make, tmp_path):
         assert (other.names, other.unit) == (found.names, found.unit)
     with pytest.raises(ValueError, match="X has the columns a, b but"):
         loaded.explain(frame[["a", "b"]], frame)
+
+
+@pytest.mark.parametrize("shape", [(3,), (), (0,), (1, 2), (1, 4), (1, 2, 3)], ids=str)
+def test_a_predictor_explains_tables_of_the_columns_of_the_fit(shape):
+    predictor = regressor().fit(X, Y).predictor()
+    words = re.escape(f"X has the shape {shape} but (n, 3) is expected")
+    with pytest.raises(ValueError, match=words):
+        predictor.explain(np.zeros(shape), X[:30])
+    with pytest.raises(ValueError, match=f"background: {words}"):
+        predictor.explain(X[:3], np.zeros(shape))
 
 
 def test_quantiles_of_a_predictor_are_explained():

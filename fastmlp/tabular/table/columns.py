@@ -407,6 +407,12 @@ class Columns:
                     "expected: give those of the fit, in their order"
                 )
         X = in_one_array(X)
+        shape = (len(X), len(names_in(X))) if is_frame(X) else X.shape
+        if len(shape) != 2 or shape[1] != len(self.names):
+            raise ValueError(
+                f"X has the shape {shape} but (n, {len(self.names)}) is expected, one row a sample "
+                "with the columns of the fit: pass [row] for one row"
+            )
         _, values = columns_of(X)
         table = self.empty(len(X))
         are_read = isinstance(X, np.ndarray) and self._read_numbers(
