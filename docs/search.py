@@ -14,41 +14,43 @@ WORDS = {
     "start/install": (
         "Windows, macOS, Mac, Apple silicon, Docker, container, conda, pip, wheel, ARM, "
         "Raspberry Pi, installation, requirements, AWS Lambda, pip install, compile error, "
-        "Jupyter"
+        "Jupyter, Python version, NumPy version"
     ),
     "start/limits": (
         "GPU, CUDA, convolution, CNN, recurrent network, RNN, LSTM, transformer, autodiff, "
-        "batch normalization, MSVC"
+        "batch normalization, MSVC, ranking, pruning"
     ),
     "start/which": (
         "images, text, NLP, vision, when to use, forecasting, alternatives, "
-        "image classification, autoencoder"
+        "image classification, autoencoder, anomaly detection, recommendation system"
     ),
     "start/features": (
-        "activation functions, relu, residual block, layer normalization, LayerNorm, skip"
+        "activation functions, relu, residual block, layer normalization, LayerNorm, skip, "
+        "type hints"
     ),
     "trust": (
         "license, licence, SBOM, security, dependencies, deprecation, support, "
-        "test coverage, privacy, telemetry, version policy, cite"
+        "test coverage, privacy, telemetry, version policy, cite, citation"
     ),
     "tabular": "tabular data, DataFrame, pandas, AutoML",
     "network": "MLP, multilayer perceptron, neural network, feed-forward, regression on arrays",
     "reference/networks": (
         "layer options, residual, LayerNorm, initializer, gradient clipping, "
-        "default training, number of steps"
+        "default training, number of steps, sample weight, hidden layers"
     ),
     "guides/tables": (
         "class weight, imbalanced classes, feature importance, calibration, monotonic constraints, "
         "out of fold, class imbalance, probability calibration, feature selection, "
         "cross-validation, cross validation, R2 score, confusion matrix, accuracy, ROC AUC, dates, "
-        "datetime, data leakage, partial dependence"
+        "datetime, data leakage, partial dependence, monotonic, feature names"
     ),
     "guides/intervals": "prediction intervals, conformal prediction, skewed target",
     "guides/rows-in-time": "time series, time series split, backtest",
-    "guides/distill": "distillation, knowledge distillation, teacher, student",
+    "guides/distill": "distillation, knowledge distillation, teacher, student, model size",
     "reference/tables": (
         "categorical features, missing values, NaN, preprocessing, text columns, imputer, "
-        "ColumnTransformer, embedding, one hot encoding, time limit"
+        "ColumnTransformer, embedding, one hot encoding, time limit, "
+        "unseen category"
     ),
     "comparison": (
         "benchmark on tables, CatBoost, LightGBM, XGBoost, gradient boosting, TabPFN, random forest"
@@ -74,11 +76,12 @@ WORDS = {
         "progress bar, verbose, resume, callback, TensorBoard, safetensors"
     ),
     "prediction": (
-        "inference, latency, real time, low latency, quantization, int8, Cython, numba, robot"
+        "inference, latency, real time, low latency, quantization, int8, Cython, numba, robot, "
+        "microsecond"
     ),
     "derivatives": (
         "gradient, autograd, Jacobian, Hessian, physics-informed, PINN, sensitivity, "
-        "surrogate model, reinforcement learning"
+        "surrogate model, reinforcement learning, physics informed"
     ),
     "deploying": (
         "WebAssembly, browser, JavaScript, FastAPI, REST service, web service, WASM, production, "
@@ -87,7 +90,7 @@ WORDS = {
     "guides/onnx": "ONNX, ONNX Runtime, TensorFlow Lite, TorchScript, OpenVINO, skl2onnx",
     "guides/export-c": "C code, embedded, microcontroller, Arduino, Rust, C++, edge, firmware",
     "functions": "custom loss, custom activation, custom optimizer, own loss function",
-    "guides/threads": "multithreading, number of threads, OpenMP, n_jobs, GIL, cores",
+    "guides/threads": "multithreading, number of threads, OpenMP, n_jobs, GIL, cores, thread pool",
     "same-bits": "reproducibility, random seed, seed, determinism, deterministic",
     "sparse": "sparse matrix, one-hot, TF-IDF, bag of words, scipy.sparse, hashing",
     "targets": (
@@ -98,7 +101,9 @@ WORDS = {
     "guides/growing": (
         "memory usage, out of memory, large data, scale up, more machines, memory error"
     ),
-    "guides/drift": "online learning, incremental learning, streaming, partial_fit, concept drift",
+    "guides/drift": (
+        "online learning, incremental learning, streaming, partial_fit, concept drift, warm start"
+    ),
     "processes": "MPI, distributed training, multiprocessing, cluster, data parallel, DDP",
     "guides/other-tools": (
         "Optuna, hyperparameter search, grid search, SHAP, MLflow, Dask, Ray, DuckDB, SQL, "
@@ -112,7 +117,8 @@ WORDS = {
         "scikit-learn, PyTorch, Keras, TensorFlow, migration, equivalent names, nn.Linear, logits"
     ),
     "command-line": "terminal, CLI, CSV, shell, without Python, Excel",
-    "course/nonlinearity": "XOR, exclusive or, perceptron, activation function",
+    "guides/failures": "survival analysis, churn, censoring, Kaplan-Meier, Cox model",
+    "course/nonlinearity": "XOR, exclusive or, perceptron, activation function, decision boundary",
     "course/backpropagation": "backprop, chain rule, micrograd, from scratch",
     "course/digits": "MNIST, handwritten digits",
     "course/overfitting": "early stopping, validation set, dropout explained, learning curve",
@@ -268,4 +274,34 @@ SEARCHES = {
     "polynomial features": "reference/tables",
     "retrain with new data": "guides/drift",
     "keras alternative": "coming-from",
+    "how many hidden layers": "reference/networks",
+    "explain a prediction": "explaining",
+    "report": "guides/tables",
+    "unseen category": "reference/tables",
+    "thread pool": "guides/threads",
+    "nogil": "prediction",
+    "microsecond": "prediction",
+    "float64": "guides/choose",
+    "warm start": "guides/drift",
+    "sample weight": "reference/networks",
+    "plot loss": "guides/choose",
+    "extrapolation": "guides/intervals",
+    "anomaly detection": "start/which",
+    "ranking": "start/limits",
+    "survival analysis": "guides/failures",
+    "physics informed": "derivatives",
+    "numpy version": "start/install",
+    "python version": "start/install",
+    "type hints": "start/features",
+    "model size": "guides/distill",
+    "pruning": "start/limits",
+    "monotonic": "guides/tables",
+    "curve fitting": "course/examples",
+    "decision boundary": "course/nonlinearity",
+    "matrix multiplication": "course/maps",
+    "feature names": "guides/tables",
+    "read csv": "command-line",
+    "time limit": "reference/tables",
+    "churn": "guides/failures",
+    "recommendation system": "start/which",
 }

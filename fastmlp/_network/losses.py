@@ -584,6 +584,11 @@ def resolve(loss: str | Loss) -> Loss:
     if isinstance(loss, Loss) and (type(loss) in LOSSES.values() or loss.is_custom):
         return loss
     if not isinstance(loss, str):
+        if callable(loss) and not isinstance(loss, type | Loss):
+            raise TypeError(
+                f"loss is {loss!r} but a function has no gradient: pass fastmlp.CustomLoss(f), "
+                "whose f(z, t) returns the loss of each row and its gradient by z"
+            )
         raise TypeError(
             f"loss is {loss!r} ({type(loss).__name__}) but a name or an instance such as "
             "losses.Huber() is expected, no subclass, whose formula would never be called: "

@@ -60,6 +60,14 @@ CALLS = [
     (lambda: fastmlp.Ensemble([NET], rng=0), "'rng': pass members=[MLP([8, 32, 1], rng=seed) for"),
     (lambda: fastmlp.EarlyStopping(3), "monitor is 3 .*: pass patience=3$"),
     (lambda: fastmlp.ReduceOnPlateau(mode="min"), "'mode': the arguments are monitor, factor, "),
+    *(
+        (functools.partial(call, np.sin, np.cos), "too many positional .*: pass function=f, which")
+        for call in (fastmlp.CustomActivation, fastmlp.CustomLoss)
+    ),
+    (lambda: fastmlp.CustomActivation(np.sin, slope=np.cos), "'slope': pass function=f, which ret"),
+    (lambda: NET.fit(X, Y, jacobian=X), "'jacobian': pass dy=...$"),
+    (lambda: NET.to_c("x.c", name="f"), "'name': names in the file begin with the name of the pa"),
+    (lambda: NET.predict(X, n_threads=1), "'n_threads': use fastmlp.MLP.predictor(n_threads=1)$"),
     (lambda: fastmlp.Groups(frozen=[0]), "'frozen': pass layer_rates=[0, 1, ...]$"),
     *(
         (
@@ -183,6 +191,7 @@ def test_wrong_names_of_optimizers(call, name, words):
         ("MLPRegressor", {"loss": "gaussian_nll"}, r"nll' instead\. Use 'gaussian' here\.$"),
         ("TabMLPRegressor", {"loss": "poisson_nll"}, r"Use 'poisson' here\.$"),
         ("TabMLPRegressor", {"preset": "best_quality"}, r"Use 'best' here\.$"),
+        ("TabMLPRegressor", {"preset": "quality"}, r"Use 'best' here\.$"),
         ("MLPClassifier", {"activation": "swish"}, r"Use 'silu' here\.$"),
         ("MLPClassifier", {"activation": "strange"}, r"Got 'strange' instead\.$"),
         ("MLPRegressor", {"loss": (16,)}, r"given by name: hidden_layer_sizes=\(16,\)$"),
@@ -229,6 +238,9 @@ GUESSES = {
         "directional_derivative": "jvp(X, v)",
         "d2": "hessian(X)",
         "theta": "parameters_vector",
+        "to_rust": "to_c(path)",
+        "predict_one": "predictor()(x)",
+        "gradient_wrt_input": "jacobian(X)",
         "w": "weights",
         "b": "biases",
         "loss_": "history.loss",
@@ -246,6 +258,7 @@ GUESSES = {
     "MLPRegressor": {
         "get_weights": "coefs_",
         "weights": None,
+        "hessian": "to_mlp().hessian(X)",
         "backward": "to_mlp().vjp(X, dY)",
         "history": "history_",
         "best_score_": "best_validation_score_",
@@ -253,6 +266,10 @@ GUESSES = {
     "TabMLPClassifier": {
         "best_iteration_": "best_epoch_",
         "best_score_": "report()",
+        "cv_score_": "report()",
+        "oof_proba_": "oof_prediction_",
+        "plot_roc": "predict_proba(X), for sklearn.metrics.RocCurveDisplay.from_predictions",
+        "why": "explain(X)",
         "evaluate": "score(X, y)",
         "set_output": "predict_proba(X), for a frame with columns=classes_",
         "partial_dependence": "plot_partial_dependence(column)",

@@ -33,6 +33,7 @@ REFUSED = [
     (lambda: losses.resolve(Focal()), TypeError, r"\(Focal\).*no subclass"),
     (lambda: fastmlp.MLP([2, 1], loss=Focal()), TypeError, r"\(Focal\).*no subclass"),
     (lambda: fastmlp.reference.MLP([2, 1], loss=Focal()), TypeError, "no subclass"),
+    (lambda: fastmlp.MLP([2, 1], loss=np.subtract), TypeError, r"pass fastmlp.CustomLoss\(f\)"),
     (lambda: fastmlp.SGD(0), ValueError, "learning_rate"),
     (lambda: fastmlp.Adam(fastmlp.Cosine), TypeError, "schedule such as fastmlp.Constant"),
     (lambda: fastmlp.Adam("onecycle"), TypeError, "or a schedule such as fastmlp.Constant"),

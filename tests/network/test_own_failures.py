@@ -52,6 +52,7 @@ LOSSES = {
         ValueError,
         "among others but .* row alone",
     ),
+    "all": (lambda z, t: ((z - t) ** 2, 2 * (z - t)), ValueError, "sum it over the last axis"),
     "sum": (lambda z, t: (np.sum(z - t), z * 0 + 1), ValueError, r"value of shape \(\) but \(7,\)"),
     "elements": (lambda z, t: ((z - t) ** 2, z - t), ValueError, r"shape \(7, 2\) but \(7,\)"),
     "infinite": (lambda z, t: (np.sum(z, 1) / 0, z - t), ValueError, "as value at z="),

@@ -195,6 +195,11 @@ def test_frames_of_all_kinds_of_columns(tmp_path):
     assert frame_of.index.tolist() == model.importance(frame, y).names
     with pytest.raises(AttributeError, match=r"'to_html': use save\(path\)"):
         report.to_html("report.html")
+    with pytest.warns(UserWarning, match="'rent.pdf' is written as an HTML page: .*'rent.html'"):
+        report.save(tmp_path / "rent.pdf")
+    assert (tmp_path / "rent.pdf").read_bytes().startswith(b"<!doctype html>")
+    with pytest.raises(AttributeError, match=r"'plot': model.plot_importance\(X, y\) draws it"):
+        model.importance(frame, y).plot()
     assert list(model.feature_names_in_) == list(frame.columns)
     right = model.predict(frame)
     assert model.score(frame, y) > 0.6

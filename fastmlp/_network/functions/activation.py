@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from fastmlp._core.keywords import with_argument_hints
 from fastmlp._network.activations import Array
 from fastmlp._network.functions import finite_differences
 from fastmlp._network.functions.c_functions import CFunction
-from fastmlp._network.functions.custom_function import CustomFunction
+from fastmlp._network.functions.custom_function import PAIR, CustomFunction
 
 CHECKED = (13, 7)  # the shape of the z with which a function is checked
 
 
+@partial(with_argument_hints, synonyms=PAIR, attributes=())
 @dataclass(frozen=True, repr=False, init=False)
 class CustomActivation(CustomFunction):
     """An activation of your own: a Python function that bends the outputs of each layer.

@@ -11,6 +11,10 @@ from fastmlp._core.intervals import check_flag
 from fastmlp._network.activations import Array
 from fastmlp._network.functions.c_functions import CFunction
 
+# What newcomers pass beside the function.
+DERIVATIVES = "derivative gradient grad slope df fprime"
+PAIR = ((("function=f, which returns two arrays, the value and its derivative",), DERIVATIVES),)
+
 
 class CustomFunction:
     """Base of ``CustomActivation`` and ``CustomLoss``, not for users."""
@@ -98,10 +102,9 @@ class CustomFunction:
                 "return an array of the dtype that was given"
             )
         if array.shape != shape:
-            raise ValueError(
-                f"{returned} of shape {array.shape} but {shape} is expected: "
-                "return an array of that shape"
-            )
+            is_longer = array.shape[:-1] == shape
+            remedy = "sum it over the last axis" if is_longer else "return an array of that shape"
+            raise ValueError(f"{returned} of shape {array.shape} but {shape} is expected: {remedy}")
         with np.errstate(all="ignore"):  # values outside the dtype's range become infinite or 0
             return array.astype(dtype, copy=False)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-from fastmlp._core.keywords import check_choice
+from fastmlp._core.keywords import check_choice, with_argument_hints
 from fastmlp._network import links
 from fastmlp._network.activations import Array
 from fastmlp._network.functions import finite_differences
 from fastmlp._network.functions.c_functions import CFunction
-from fastmlp._network.functions.custom_function import CustomFunction
+from fastmlp._network.functions.custom_function import PAIR, CustomFunction
 from fastmlp._network.losses import Loss
 from fastmlp._network.target_kinds import KINDS
 
@@ -30,6 +31,7 @@ LINKS = {
 ROWS, MOST_COLUMNS, MOST_OUTPUTS = 7, 8, 2**16
 
 
+@partial(with_argument_hints, synonyms=PAIR, attributes=())
 @dataclass(frozen=True, repr=False, init=False)
 class CustomLoss(CustomFunction, Loss):
     """A loss of your own: a Python function that says how bad predictions are.

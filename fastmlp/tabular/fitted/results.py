@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from fastmlp._core.keywords import with_attribute_hints
@@ -20,6 +22,7 @@ from fastmlp.tabular.table.columns import Array
 
 # The line of a report whose fit has learned nothing.
 WARNING, NO_BETTER = "warning", "this model is no better than the baseline: do not use it"
+PAGES = ("", ".html", ".htm")  # how names of saved reports end
 MOST_NAMES = 20  # of columns that are left out for the same reason, in one line
 NO_ROWS = (
     "{} needs the rows of the fit, which copies, pickles and files of an estimator do not have: "
@@ -35,7 +38,7 @@ class ReportByRows(NamedTuple):
     verdict: Callable[[], str]  # the sentence on the error with which the page opens
 
 
-@partial(with_attribute_hints, attributes=((("save(path)",), "to_html write export"),))
+@partial(with_attribute_hints, attributes=((("save(path)",), "to_html to_pdf write export"),))
 @dataclass(frozen=True, repr=False)
 class Report:
     """What a fit of a table found, to print, and with pictures in notebooks or by ``save``.
@@ -152,7 +155,20 @@ class Report:
         ------
         OSError
             If the file cannot be written.
+
+        Warns
+        -----
+        UserWarning
+            If the name ends as that of another kind of file, such as ``report.pdf``.
         """
+        name = PurePath(os.fsdecode(path))
+        if name.suffix.lower() not in PAGES:
+            warnings.warn(
+                f"{name.name!r} is written as an HTML page: name it {name.stem + '.html'!r}, "
+                "which a browser opens, and prints as PDF",
+                UserWarning,
+                stacklevel=2,
+            )
         if self.by_rows is not None:
             self.by_rows.write(path)
         else:
@@ -175,6 +191,7 @@ def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = time.perf_counter() - began
 
 
+@partial(with_attribute_hints, attributes=((("= model.plot_importance(X, y) draws it",), "plot"),))
 class Importance(NamedTuple):
     """Which columns matter: how much worse predictions get when a column is shuffled, by column.
 
