@@ -107,7 +107,7 @@ def jvp(self: Model[Network], X: ArrayLike, V: ArrayLike) -> NDArray[Any]:
 
 
 def vjp(self: Model[Network], X: ArrayLike, dY: ArrayLike) -> tuple[Any, ...]:
-    """Return the gradients of ``sum(dY * predictions)`` by inputs and parameters.
+    """Return the derivatives of ``sum(dY * predictions)`` by the inputs and by the parameters.
 
     With it, a network is a layer of another program that computes gradients; dY is what that
     program passes back.

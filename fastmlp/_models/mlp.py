@@ -629,7 +629,7 @@ class MLP(Exportable, Explainable):
         dy: ArrayLike | None = None,
         dy_weight: float = 1.0,
     ) -> float:
-        """Return the loss on data: weighted mean over samples, no penalty, no dropout.
+        """Return how bad predictions are: the loss, a weighted mean over samples, no penalties.
 
         Parameters
         ----------

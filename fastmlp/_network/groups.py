@@ -112,7 +112,7 @@ class Groups:
         check_choice("parametrization", self.parametrization, PARAMETRIZATIONS)
 
     def factors(self, tensors: Tensors, degree: int) -> list[Factors]:
-        """Return the factors of every tensor of a network for an optimizer of this degree."""
+        """Return the factors of learning rate and decay for each array of parameters."""
         ones = (1.0,) * len(tensors["weights"])
         layers = list(zip(self.layer_rates or ones, self.layer_decays or ones, strict=True))
         factors = []

@@ -91,7 +91,7 @@ class Loss(Options):
         return float(getattr(self, self._number)) if self._number else 0.0
 
     def native_row(self, labels: bool) -> str:
-        """Return the name of the compiled loss; ``labels``: whether targets are integer classes."""
+        """Return its name in the compiled code; ``labels``: whether targets are class numbers."""
         return self.name
 
     @property
@@ -308,7 +308,7 @@ class GaussianNLL(Loss):
         return 2 if self.predict_variance else 1
 
     def native_row(self, labels: bool) -> str:
-        """Return the name of the compiled loss, by whether the variance is predicted."""
+        """Return its name in the compiled code: another one if the variance is predicted."""
         return "gaussian_nll" if self.predict_variance else "gaussian_nll_unit"
 
     @property
@@ -358,7 +358,7 @@ class CrossEntropy(Loss):
     label_smoothing: float = 0.0
 
     def native_row(self, labels: bool) -> str:
-        """Return the name of the compiled loss, by the kind of target."""
+        """Return its name in the compiled code, by the kind of target."""
         return "cross_entropy_labels" if labels else "cross_entropy_soft"
 
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:

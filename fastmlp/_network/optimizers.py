@@ -126,7 +126,7 @@ class Optimizer(Options):
         self._step(parameter, gradient, slots, rate, t, epsilon)
 
     def decay(self, step: int) -> float:
-        """Return the decoupled weight decay of a step, counted from 0; 0.0 without such a decay."""
+        """Return the weight decay of a step, counted from 0: how strongly weights shrink."""
         decay = getattr(self, "weight_decay", 0.0)
         return float(decay(step) if callable(decay) else decay)
 

@@ -384,9 +384,10 @@ class Ensemble(Exportable, Explainable):
     def evaluate(
         self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Return the loss of the ensemble's prediction, a weighted mean over samples.
+        """Return how bad the mean predictions are: their loss, a weighted mean over samples.
 
-        For gaussian_nll it is that of one normal distribution with the mixture's mean and variance.
+        With gaussian_nll each member predicts a normal distribution: the loss is that of the one
+        that has the mean and the variance of all of them together.
 
         Parameters
         ----------
