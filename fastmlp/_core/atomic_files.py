@@ -83,7 +83,7 @@ def _replacing(path: str | os.PathLike[str], pieces: Iterable[Any]) -> Iterator[
 
 
 def _temporary_name(name: str) -> str:
-    """Return the first name of the temporary file for a file."""
+    """Return the name of the temporary file in which a file is written, if that name is free."""
     if len(whole := os.fsencode(name)) > LONGEST_NAME:
         name = hashlib.sha256(whole).hexdigest()
     return TEMPORARY.format(name)

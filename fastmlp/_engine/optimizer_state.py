@@ -118,7 +118,10 @@ def from_arrays(
 
 
 def in_units(optimizer_state: OptimizerState, unit_of: Units) -> OptimizerState:
-    """Return a state in other units; arrays whose unit stays the same are not copied."""
+    """Return a state whose arrays are stored in other units.
+
+    Arrays whose unit stays the same are not copied.
+    """
     units = unit_of(optimizer_state.row, optimizer_state.hyper)
     slots = [
         slot if stored == unit else tuple(_times(kind, stored / unit) for kind in slot)

@@ -136,7 +136,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _publish() -> None:
-    """Tell the relatives how many threads work in this process."""
+    """Write into the memory that related processes share how many threads work in this one."""
     if _family is not None:
         _family[os.getpid() % PLACES] = os.getpid(), sum(_busy.values())
 

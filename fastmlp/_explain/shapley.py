@@ -182,7 +182,10 @@ def _sampled(game: Game, tolerance: Array, until: float, seed: int) -> tuple[Arr
 
 
 def _rounds(size: int, one_by_one: bool) -> Iterator[range]:
-    """Yield the numbers of the rounds before each look at the errors; round 0 has all rows."""
+    """Yield the numbers of the rounds to compute before the errors are looked at again.
+
+    Round 0 has all rows of the background, later rounds some of them.
+    """
     begin, end = 0, 2 if one_by_one else 1 + math.ceil(FEWEST_CHECKS / _checked(size))
     while True:
         yield range(begin, end)

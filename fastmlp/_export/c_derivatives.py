@@ -57,7 +57,8 @@ ELEMENTWISE_STEP = Nonlinear(
     loop("{n}", "g[j] *= {d}[j];"),
     loop("{n}", "q[j] = {d}[{n} + j] * g[j] * ({s})[j];"),
 )
-LINK_STEP = Nonlinear(  # whose derivatives may be infinite: other outputs add 0
+# Derivatives of a link may be infinite, and 0 times infinity is NaN, so factors of 0 are skipped.
+LINK_STEP = Nonlinear(
     "",
     loop("{n}", "if (g[j] != 0.0) g[j] *= {d}[j];"),
     loop("{n}", "q[j] = g[j] != 0.0 ? {d}[{n} + j] * g[j] * ({s})[j] : 0.0;"),

@@ -303,7 +303,7 @@ class Body:
         """
         (name, weights), *others = layer.arrays.items()
         n, m = weights.shape[1:]
-        # Blocks of columns, each with a row for every input.
+        # The weights are stored in blocks of columns (units); a block has a row for each input.
         blocks = [weights[..., j : j + text.BLOCK] for j in range(0, m, text.BLOCK)]
         whole = np.concatenate([block.reshape(len(block), -1) for block in blocks], axis=1)
         addresses = self.constants(layer._replace(arrays={name: whole, **dict(others)}))

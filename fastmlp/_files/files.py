@@ -19,7 +19,8 @@ from fastmlp._files import safetensors
 from fastmlp._files.safetensors import Entry, Header
 from fastmlp._files.strict_json import MOST_STRING, ModelFormatError
 
-MOST_FIRST_BYTES = 64 * MOST_STRING  # an inspection reads no more of an array
+# Bytes at the beginning of an array, of which `inspect` reads no more.
+MOST_FIRST_BYTES = 64 * MOST_STRING
 
 
 @dataclass

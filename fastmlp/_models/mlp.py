@@ -31,7 +31,7 @@ from fastmlp._training import planning
 from fastmlp._training.planning import GivenRows, Shuffling, StepOptions
 from fastmlp._validation import check
 
-if TYPE_CHECKING:  # imported on use: few fits need the rest
+if TYPE_CHECKING:  # of these, the calls that need one import it
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from fastmlp._core.communicators import Communicator

@@ -161,7 +161,7 @@ class Data:
                 getattr(self, name)[rows] = part.filled(name)
 
     def room(self, rows: int) -> Data:
-        """Return memory for so many rows like these, without entries."""
+        """Return memory for so many rows of the shapes and dtypes of these; values are not set."""
         x, targets = (np.empty((rows, *a.shape[1:]), a.dtype) for a in (self.x, self.targets))
         return Data(x, targets, jacobian_weight=self.jacobian_weight)
 

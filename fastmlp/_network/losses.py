@@ -444,7 +444,7 @@ class Quantiles(Loss):
 
     @property
     def heads(self) -> int:
-        """The number of levels."""
+        """The number of predictions for each target: one for each level."""
         return len(self.levels)
 
     @property

@@ -58,7 +58,7 @@ class Batch(NamedTuple):
 
     batch: ArrowBatch
     names: list[str]  # the columns to read
-    place: Callable[[int], str]  # returns the words for the place of the k-th row
+    place: Callable[[int], str]  # says for a message where the k-th row is
     first: int  # number of the first row in the source
 
 

@@ -259,7 +259,8 @@ class Regressor(RegressorMixin):
 def _remedy(estimator: Validated, name: str) -> str:
     """Return advice for a wrong value of a parameter, or an empty text."""
     value = getattr(estimator, name)
-    if name == "loss" and not isinstance(value, str):  # the first parameter, as in scikit-learn
+    # The first argument is the loss, as in scikit-learn, but users pass the widths of layers.
+    if name == "loss" and not isinstance(value, str):
         return f"Widths of hidden layers are given by name: hidden_layer_sizes={value!r}"
     for allowed in estimator._parameter_constraints[name]:
         if isinstance(value, str) and isinstance(allowed, StrOptions):

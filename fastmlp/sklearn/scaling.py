@@ -92,7 +92,10 @@ class Scaling:
         return x * (1 / self.x_scale)
 
     def fold(self, weights: Arrays, biases: Arrays) -> tuple[Arrays, Arrays]:
-        """Return the parameters for raw data, the first and last layers in float64."""
+        """Return the parameters of a network of inputs and outputs that are not scaled.
+
+        The scaling becomes part of the first and the last layer, which are then in float64.
+        """
         weights, biases = _wide(weights), _wide(biases)
         scale, shift = self._outputs()
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):

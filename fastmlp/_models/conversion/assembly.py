@@ -242,7 +242,7 @@ def _chain(layers: list[Layer], inputs: Layer, value: Value) -> _Made | None:
                 return None
             (other,) = parts
             factor = parts[other]
-            if factor.ndim == 1:  # the sum of a block's input and its last layer
+            if factor.ndim == 1:  # a skip connection: a block's input is added to its last layer
                 is_end = steps and other is steps[-1].layer and n_readers[other] == 1
                 if not (is_end and np.all(factor == 1) and not source.shift.any()):
                     return None

@@ -58,7 +58,8 @@ def _number_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
     code = g.Cast(g.LabelEncoder(x, domain=ML, **arrays), to=onnx.TensorProto.INT64)
     if len(there) == len(values):
         return code
-    return g.Where(g.IsNaN(x), np.array(values.index(None)), code)  # NaN is no portable key
+    # Not every runtime finds NaN among the keys of a LabelEncoder.
+    return g.Where(g.IsNaN(x), np.array(values.index(None)), code)
 
 
 def _is_integer(value: Any) -> bool:

@@ -155,7 +155,10 @@ def taught(
 
 
 def _bins(course: Course, numbers: Array) -> NDArray[np.int64]:
-    """Return how many bins a column needs: fewer for few values, none if an earlier one is tied."""
+    """Return how many bins each column needs: fewer if it has few different values.
+
+    A column that always rises or falls with an earlier one needs none.
+    """
     of_columns, of_rows = (
         MOST_PIECES // max(numbers.shape[1], 1),
         len(numbers) // course.rows_of_bin,

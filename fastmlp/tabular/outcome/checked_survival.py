@@ -1,4 +1,4 @@
-"""Times until an event as users pass them: arrays of records, or two columns."""
+"""Checks of the times until an event that users pass: arrays of records, or two columns."""
 
 from __future__ import annotations
 

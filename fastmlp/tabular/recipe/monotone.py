@@ -32,7 +32,7 @@ Bounds: TypeAlias = dict[str, list[Array]]  # a kind of parameters: the bounds o
 
 SIGNS = (-1, 0, 1)
 ACTIVATION: ActivationName = "relu"  # it replaces activations that fall somewhere
-# Those that never fall; those of softplus and sigmoid do by rounding.
+# Activations that never fall; softplus and sigmoid do, by the rounding of their values.
 RISING = {"relu", "leaky_relu", "elu", "selu", "tanh", "identity"}
 FREE_SHARE = 1 / 3  # this share of a layer's units does not depend on monotone inputs
 

@@ -19,7 +19,8 @@ from fastmlp.tabular.table.forms import is_number
 LOGGER = logging.getLogger("fastmlp")
 MOST_OTHERS = 0.1  # largest share of values that do not fit the form, such as "?"
 MOST_SHOWN = 3  # number of such values in the message, and of columns in a warning
-MOST_RARE = 0.5  # largest share of rows whose values of a category have no input of their own
+# Largest share of rows whose category is so rare that it has no input of its own.
+MOST_RARE = 0.5
 FEWEST_DATES = 20  # fewest different numbers like 20261231, all of them dates, that are noted
 
 

@@ -286,7 +286,7 @@ def _measured(
     limits: NDArray[np.float64],
     raw: Collection[int],
 ) -> NumericStatistics:
-    """Return the statistics, column by column, which needs little memory."""
+    """Return the statistics of all columns, computed one column after the other to save memory."""
     members, n = len(learn), numbers.shape[1]
     centre, factor = np.zeros((members, n)), np.zeros((members, n))
     edges = np.zeros((members, bins.sum() + n))
