@@ -101,6 +101,7 @@ class Engine(Parameters):
         self,
         x: NDArray[Any],
         background: NDArray[Any],
+        chosen: NDArray[np.int64],
         masks: NDArray[Any],
         out: NDArray[Any],
         team: Team | None = None,

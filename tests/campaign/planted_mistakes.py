@@ -76,7 +76,7 @@ _MISSING_LOCK = _rows(
 _SWAPPED = _rows(
     "swapped argument",
     ("_explain/shapley.py", "np.where(mask(part), self.x[i[part]], self.background[b[part]])", "np.where(mask(part), self.background[b[part]], self.x[i[part]])", "explain/test_explain.py"),
-    ("_engine/coalitions.py", "np.stack([masks, ~masks], axis=-1)", "np.stack([~masks, masks], axis=-1)", "engine/test_coalitions.py"),
+    ("_engine/coalitions.py", "inputs[:, ::2] = masks.reshape(-1, columns)", "inputs[:, ::2] = ~masks.reshape(-1, columns)", "engine/test_coalitions.py"),
     ("_models/conversion/graph.py", "np.concatenate([eye, -eye])", "np.concatenate([-eye, eye])", "export/test_read_torch.py"),
     ("_network/tensors.py", "for arrays in kinds for array in arrays]", "for arrays in kinds for array in arrays[::-1]]", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_network/schedules.py", "_half_cosine(self.peak / self.start_divisor, self.peak, share / warm)", "_half_cosine(self.peak, self.peak / self.start_divisor, share / warm)", "network/test_optimizers.py network/test_scheduled.py"),

@@ -50,7 +50,7 @@ def test_rows_between_two_rows_have_the_predictions_of_mixed_rows(name):
     shared = Coalitions(net._network.engine, COLUMNS, 3)
     # Each row of the background has masks, or all share them.
     for mask in (masks(4, 70), masks(1, 5)):
-        found = shared.predict(shared.shares(x), shared.shares(background), mask)
+        found = shared.predict(shared.shares(x), shared.shares(background), np.arange(4), mask)
         np.testing.assert_allclose(found, between(net, x, background, mask), rtol=0, atol=1e-12)
 
 
@@ -63,7 +63,7 @@ def test_equal_shares_and_unused_columns_change_no_bit():
     x, background = (shared.shares(inputs(1, seed).astype(np.float32)) for seed in (1, 2))
     background[:, 0] = x[:, 0]
     every = np.indices((2, 2, 2), bool).reshape(3, 8).T
-    found = shared.predict(x, background, every[np.newaxis])[0, 0].reshape(2, 2, 2, 2)
+    found = shared.predict(x, background, [0], every[np.newaxis])[0, 0].reshape(2, 2, 2, 2)
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[:, 0], found[:, 1])
     assert (found[:, :, 0] != found[:, :, 1]).any()
@@ -73,25 +73,35 @@ def test_rows_and_threads_do_not_change_bits(monkeypatch):
     net = network([7, 64, 64, 1], dtype="float32")
     shared = Coalitions(net._network.engine, COLUMNS, 3)
     x, background = inputs(9, 1).astype(np.float32), inputs(40, 2).astype(np.float32)
-    mask = masks(40, 100)
+    mask, rows = masks(40, 100), np.arange(40)
     results = []
     for threads in ("1", "3"):
         monkeypatch.setenv("FASTMLP_NUM_THREADS", threads)
-        results.append(shared.predict(shared.shares(x), shared.shares(background), mask))
+        results.append(shared.predict(shared.shares(x), shared.shares(background), rows, mask))
     np.testing.assert_array_equal(*results)
-    alone = shared.predict(shared.shares(x[4:5]), shared.shares(background), mask)
+    alone = shared.predict(shared.shares(x[4:5]), shared.shares(background), rows, mask)
     np.testing.assert_array_equal(alone[0], results[0][4])
+
+
+def test_chosen_rows_of_the_background_have_the_bits_of_copied_ones():
+    shared = Coalitions(network([7, 64, 1], dtype="float32")._network.engine, COLUMNS, 3)
+    x, background = (shared.shares(inputs(n, n).astype(np.float32)) for n in (2, 5))
+    chosen = np.array([4, 0, 4, 2])
+    for mask in (masks(4, 9), masks(1, 9)):
+        found = shared.predict(x, background, chosen, mask)
+        copied = shared.predict(x, background[chosen], np.arange(4), mask)
+        np.testing.assert_array_equal(found, copied)
 
 
 def test_a_long_call_can_be_interrupted(interrupt_after):
     net = network([7, 256, 256, 1], dtype="float32")
     shared = Coalitions(net._network.engine, COLUMNS, 3)
     x, background = (shared.shares(inputs(n, 1).astype(np.float32)) for n in (400, 100))
-    mask = masks(100, 64)
+    mask, rows = masks(100, 64), np.arange(100)
     interrupt_after(0.2)
     with pytest.raises(KeyboardInterrupt):
-        shared.predict(x, background, mask)
-    found = shared.predict(x[:1], background[:1], mask[:1])
+        shared.predict(x, background, rows, mask)
+    found = shared.predict(x[:1], background[:1], [0], mask[:1])
     assert np.isfinite(found).all()
 
 
@@ -101,6 +111,7 @@ SHAPES = {
     "width": ((1, 3, 9), (2, 3, 8), (2, 5, 3)),
     "inputs": ((1, 3, 8), (2, 3, 8), (2, 5, 4)),
     "masks": ((1, 3, 8), (2, 3, 8), (3, 5, 3)),
+    "too few rows": ((1, 3, 8), (1, 3, 8), (2, 5, 3)),
 }
 
 
@@ -108,5 +119,5 @@ SHAPES = {
 def test_arrays_that_do_not_fit_are_refused(name):
     shared = Coalitions(network([7, 8, 1])._network.engine, COLUMNS, 3)
     x, background, mask = map(np.zeros, SHAPES[name])
-    with pytest.raises(ValueError, match="are not those of 3 columns|2 are expected"):
-        shared.predict(x, background, mask.astype(bool))
+    with pytest.raises(ValueError, match="are not those of 3 columns|2 are exp|to be among"):
+        shared.predict(x, background, np.arange(2), mask.astype(bool))

@@ -1,7 +1,10 @@
 """Explanations of tables: the user's columns, exactly or with errors, and their sum."""
 
 import dataclasses
+import gc
+import pickle
 import re
+import weakref
 
 import children
 import numpy as np
@@ -227,6 +230,50 @@ def test_a_background_of_one_row_needs_little_memory(monkeypatch):
     np.testing.assert_array_equal(found.values, expected.values)
 
 
+def test_the_background_of_the_last_call_is_kept_while_nothing_differs(monkeypatch):
+    wide = np.random.default_rng(1).normal(size=(N, 12))
+    wide[5, 3] = np.nan
+    model = regressor().fit(wide, wide[:, 0] * wide[:, 1])
+    made, plain = [], Coalitions.__init__
+
+    def counted(self, *args):
+        made.append(self)
+        plain(self, *args)
+
+    def values(background):
+        return model.explain(wide[:1], background).values
+
+    first, others = values(wide[:40]), values(wide[20:60])
+    monkeypatch.setattr(Coalitions, "__init__", counted)
+    np.testing.assert_array_equal(values(wide[20:60].copy()), others)
+    assert not made
+    np.testing.assert_array_equal(values(wide[:40]), first)
+    networks = len(made)
+    assert networks
+    np.testing.assert_array_equal(values(wide[:40]), first)
+    assert len(made) == networks
+    monkeypatch.setattr(of_fitted, "MOST_KEPT", 100)
+    values(wide[30:60])
+    values(wide[30:60])
+    assert len(made) == 3 * networks
+    monkeypatch.undo()
+    model.partial_fit(wide, wide[:, 0])
+    changed = values(wide[:40])
+    assert (changed != first).any()
+    again = pickle.loads(pickle.dumps(model)).explain(wide[:1], wide[:40]).values
+    np.testing.assert_array_equal(changed, again)
+
+
+def test_a_kept_background_does_not_keep_the_members():
+    wide = np.random.default_rng(1).normal(size=(N, 12))
+    model = regressor().fit(wide, wide[:, 0])
+    model.explain(wide[:1], wide[:40])
+    members = [weakref.ref(group) for group in model._state().blend.groups]
+    del model
+    gc.collect()
+    assert [each() for each in members] == [None] * len(members)
+
+
 def test_a_report_explains_all_its_rows_at_once(monkeypatch, tmp_path):
     counts = []
 
@@ -247,9 +294,9 @@ def test_masks_of_many_columns_are_bounded(monkeypatch):
     model = regressor().fit(wide, wide[:, 0])
     largest, plain = [], Coalitions.predict
 
-    def measured(self, x, background, masks):
+    def measured(self, x, background, chosen, masks):
         largest.append(masks.size)
-        return plain(self, x, background, masks)
+        return plain(self, x, background, chosen, masks)
 
     monkeypatch.setattr(Coalitions, "predict", measured)
     monkeypatch.setattr(shapley, "CELLS", 20_000)

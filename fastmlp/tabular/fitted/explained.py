@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from fastmlp.tabular.table.frames import is_frame
 
 MOST_SHARES = 1 << 25  # numbers of the shares of a background's columns; of more there are none
 CELLS = 1 << 21  # outputs of networks, or shares of columns, that are computed at a time
+MOST_KEPT = 1 << 22  # numbers that are kept of a background; larger ones are computed for each call
 MOST_COLUMNS = 1_000  # of more columns, the coalitions of one order take much memory
 
 
@@ -65,11 +67,11 @@ def of_table(
         is_small = 0 < background.size * width <= MOST_SHARES and len(used) <= MOST_COLUMNS
         if sources is None or not is_small or any(g.spec.linear_path for g in blend.groups):
             return None
-        groups = [_OfGroup(group, sources, table_of(background)) for group in blend.groups]
+        groups = [(g, _beside(g, sources, background, table_of)) for g in blend.groups]
 
         def predict(rows: Array, b: Array, masks: Array) -> Array:
             table, weights = table_of(rows), blend.weights.tolist()
-            p = finish(blended(weights, [group.predict(table, b, masks) for group in groups]))
+            p = finish(blended(weights, [of.predict(g, table, b, masks) for g, of in groups]))
             return p.reshape(len(rows), len(b), masks.shape[1], -1)
 
         return predict
@@ -88,34 +90,60 @@ def of_table(
     )
 
 
-class _OfGroup:
-    """Members that predict rows between explained ones and those of a background."""
+def _beside(
+    group: Members, sources: Array, rows: Array, table_of: Callable[[Array], Table]
+) -> _Background:
+    """Return members beside a background: those of the last call if nothing differs from it."""
+    kept = _KEPT.get(group)
+    if kept is None or not kept.holds(group, rows):
+        kept = _Background(group, sources, rows, table_of(rows))
+        if kept.size <= MOST_KEPT:
+            _KEPT[group] = kept
+    return kept
 
-    def __init__(self, group: Members, sources: Array, background: Table) -> None:
+
+class _Background:
+    """What of members predicts rows between explained ones and those of a background.
+
+    It does not hold the members, so that it is kept as long as they are.
+    """
+
+    def __init__(self, group: Members, sources: Array, rows: Array, table: Table) -> None:
         columns, n_columns = sources[group.encoding.columns], int(sources.max(initial=-1)) + 1
-        self.group = group
+        self.rows, self.parameters = rows, [engine.snapshot() for engine in group.engines()]
         self.networks = [Coalitions(engine, columns, n_columns) for engine in group.engines()]
-        self.background = self.shares(background)
+        self.background = self.shares(group, table)
+        self.size = len(group) * group.spec.n_weights + sum(each.size for each in self.background)
 
-    def shares(self, table: Table) -> list[Array]:
+    def holds(self, group: Members, rows: Array) -> bool:
+        """Whether this is of these rows, and of the parameters that the members have now."""
+        now = [engine.snapshot() for engine in group.engines()]
+        are_same = all(a is b for a, b in zip(now, self.parameters, strict=True))
+        return are_same and np.array_equal(rows, self.rows, equal_nan=True)
+
+    def shares(self, group: Members, table: Table) -> list[Array]:
         """Return the shares of the columns of rows in each network."""
-        encoded = (self.group.encoding.rows(table, m) for m in range(len(self.networks)))
+        encoded = (group.encoding.rows(table, m) for m in range(len(self.networks)))
         pairs = zip(self.networks, encoded, strict=True)
         return [network.shares(np.asarray(inputs)) for network, inputs in pairs]
 
-    def predict(self, table: Table, b: Array, masks: Array) -> Array:
+    def predict(self, group: Members, table: Table, b: Array, masks: Array) -> Array:
         """Return the joint predictions, (rows x background rows x coalitions, columns)."""
-        shapes, columns = self.group.spec.shapes, masks.shape[2]
+        shapes, columns = group.spec.shapes, masks.shape[2]
         of_row = max(len(b) * masks.shape[1] * shapes[-1][1], columns * shapes[0][1])
         size = max(1, CELLS // (of_row * len(self.networks)))
         blocks = []
         for first in range(0, len(table), size):
-            of_rows = self.shares(table.take(slice(first, first + size)))
+            of_rows = self.shares(group, table.take(slice(first, first + size)))
             z = [
-                network.predict(x, background[b], masks)
+                network.predict(x, background, b, masks)
                 for network, x, background in zip(
                     self.networks, of_rows, self.background, strict=True
                 )
             ]
-            blocks.append(self.group.joint(np.stack(z).reshape(len(z), -1, z[0].shape[-1])))
+            blocks.append(group.joint(np.stack(z).reshape(len(z), -1, z[0].shape[-1])))
         return np.concatenate(blocks)
+
+
+# Of members, the background of the last call: who explains rows one by one passes the same again.
+_KEPT: WeakKeyDictionary[Members, _Background] = WeakKeyDictionary()

@@ -120,9 +120,11 @@ class RowPredictor(Explainable):
     def _ordered(self, X: Any) -> Any:
         """Return a table with the columns of the fit in their order."""
         X = gathered(X)
-        if self._names is None or not is_frame(X) or not {*map(str, X.columns)} >= {*self._names}:
-            return X  # `Columns.read` says what is wrong
+        if self._names is None or not is_frame(X):
+            return X
         places = {str(name): name for name in X.columns}
+        if tuple(places) == self._names or not places.keys() >= {*self._names}:
+            return X  # in their order; or `Columns.read` says what is wrong
         return X[[places[name] for name in self._names]]
 
     def predict(self, row: Sequence[Any] | Mapping[str, Any]) -> Array:

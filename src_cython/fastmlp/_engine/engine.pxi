@@ -471,7 +471,7 @@ cdef class Engine(Parameters):
         divide_rows(self, &job, x, team)
         del keep
 
-    def coalitions(self, x, background, masks, out, team=None):
+    def coalitions(self, x, background, chosen, masks, out, team=None):
         """Write predictions of rows between two others, see coalitions.py; all arrays are contiguous."""
         cdef fm_data data
         cdef fm_network net
@@ -480,6 +480,7 @@ cdef class Engine(Parameters):
         keep = self.read(&net)
         job.net, job.data, job.n_parameters, job.failed = &net, &data, self.n_parameters, False
         job.x, job.background = <char*>start_of(x), <char*>start_of(background)
+        job.chosen = <const int64_t*>start_of(chosen)
         job.predictions, job.block_losses = <char*>start_of(out), NULL
         job.pairs, job.n_background, job.coalitions = out.shape[:3]
         job.pairs *= job.n_background

@@ -38,6 +38,7 @@ cdef struct RowsJob:
     # and of the background
     const char* x
     const char* background
+    const int64_t* chosen  # the rows of the background, one for each of n_background
     int64_t n_background, pairs, coalitions, n_parameters
     int64_t mask_step  # rows of the data from those of a row of the background to those of the next; or 0
     bint failed  # without memory
@@ -262,6 +263,7 @@ cdef inline void run_coalitions(void* context, int32_t index) noexcept nogil:
     cdef char* raw = <char*>malloc(parameters + 2 * columns * share + ALIGNMENT)
     cdef char* shares
     cdef int64_t pair, b, j
+    cdef const char* beside
     cdef fm_interrupt_poll interrupt
     if raw == NULL:
         job.failed = True
@@ -275,9 +277,10 @@ cdef inline void run_coalitions(void* context, int32_t index) noexcept nogil:
         if pair >= job.pairs:
             break
         b = pair % job.n_background
+        beside = job.background + job.chosen[b] * columns * share
         for j in range(columns):
             memcpy(shares + 2 * j * share, job.x + (pair // job.n_background * columns + j) * share, share)
-            memcpy(shares + (2 * j + 1) * share, job.background + (b * columns + j) * share, share)
+            memcpy(shares + (2 * j + 1) * share, beside + j * share, share)
         k.copy_tensor(weights, True, shares, net.parameters)
         b *= job.mask_step
         k.predict(&net, job.buffers[index], job.data, b, b + job.coalitions,
