@@ -669,3 +669,45 @@ def test_the_guide_to_c_runs(tmp_path, monkeypatch):
     for command in re.findall("^    (cc .*)$", guide.read_text(), re.M):
         run = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert re.match(r"\d+ ns a row", run.stdout)
+
+
+class Columns(nn.Module):
+    """Layers over some of the columns, or one for each, as in additive models."""
+
+    def __init__(self, places, layers):
+        super().__init__()
+        self.places, self.layers = places, nn.ModuleList(layers)
+
+    def forward(self, x):
+        return sum(layer(x[:, at]) for at, layer in zip(self.places, self.layers, strict=True))
+
+
+SELECTED = {
+    "three of eight": ([[0, 2, 5]], [nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 1))]),
+    "a slice": ([slice(2, 7)], [nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 1))]),
+    "one by one": (
+        [slice(k, k + 1) for k in range(8)],
+        [nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 1)) for _ in range(8)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SELECTED)
+def test_the_number_of_columns_is_asked_for_where_a_module_takes_some_of_them(name):
+    theirs = Columns(*SELECTED[name]).double().eval()
+    with pytest.raises(ValueError, match="pass n_inputs=, the number of columns of its rows"):
+        fastmlp.from_torch(theirs)
+    ours = fastmlp.from_torch(theirs, n_inputs=8)
+    x = np.random.default_rng(0).normal(size=(50, 8))
+    expected = theirs(torch.tensor(x)).detach().numpy()
+    found = ours.predict(x).reshape(expected.shape)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+def test_another_number_of_columns_than_the_modules_is_refused():
+    theirs = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))
+    with pytest.raises(ValueError, match="does not take rows of 5 columns"):
+        fastmlp.from_torch(theirs, n_inputs=5)
+    with pytest.raises(ValueError, match="n_inputs is 0"):
+        fastmlp.from_torch(theirs, n_inputs=0)
+    assert fastmlp.from_torch(theirs, n_inputs=4).layer_sizes == (4, 3, 1)

@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from importlib import import_module
-from operator import attrgetter
+from operator import attrgetter, getitem
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.intervals import check_count
 from fastmlp._models.conversion import assembly, graph
 from fastmlp._models.conversion.graph import Value, refusal
 from fastmlp._models.ensemble.ensemble import Ensemble
@@ -68,6 +69,7 @@ REMEDIES = {
     "quant": "convert the module from before its quantisation; predictor(weights='int8') rounds it",
     "glu": "a gate multiplies two values, which no layer here does",
 }
+N_INPUTS = "pass n_inputs=, the number of columns of its rows"
 SIZES = "in_features num_features normalized_shape"  # attributes with the number of the inputs
 ROWS = "rows"  # stands for the number of rows in shapes
 
@@ -214,6 +216,7 @@ def from_torch(
     module: nn.Module,
     *,
     loss: LossName | Loss | None = None,
+    n_inputs: int | None = None,
     rng: int | np.random.Generator | None = None,
 ) -> MLP | Ensemble:
     """Turn a trained PyTorch module into a network of fastmlp that predicts the same.
@@ -241,6 +244,9 @@ def from_torch(
         probabilities, not their logarithms), binary_cross_entropy after Sigmoid, poisson_nll after
         ``exp``, else squared_error. A module that gives logits gets its link from here: for example
         ``loss="cross_entropy"``.
+    n_inputs : int, optional
+        Number of columns of the module's rows. Its layers say so, unless it takes some of the
+        columns alone, as in ``x[:, [0, 2]]``.
     rng : int, numpy.random.Generator or None
         As for :class:`MLP`.
 
@@ -268,8 +274,10 @@ def from_torch(
     module, dtype = _checked(module)
     torch = import_module("torch")
     traced = _traced(module)
-    reader = _Reader(traced, _n_inputs(module, torch))
-    value = reader.read()
+    width = _n_inputs(module, torch, traced, n_inputs)
+    value = _Reader(traced, width).read()
+    if n_inputs is None and _takes(module, torch, width + 1):
+        raise refusal(f"the module takes rows of {width} columns and of {width + 1}", N_INPUTS)
     layer = value.layer
     is_logarithm = layer is not None and layer.activation == "log_softmax"
     if is_logarithm:  # cross_entropy is their loss, and its predictions are probabilities
@@ -346,23 +354,39 @@ def _check_places(traced: fx.GraphModule, rows: Tensor) -> None:
     Interpreter(traced).run(rows)
 
 
-def _n_inputs(module: nn.Module, torch: ModuleType) -> int:
+def _takes(module: nn.Module, torch: ModuleType, n_columns: int) -> bool:
+    """Whether a module takes rows of so many columns."""
+    dtype = next((p.dtype for p in module.parameters()), torch.float32)
+    try:
+        with torch.no_grad():
+            module(torch.zeros(2, n_columns, dtype=dtype))
+    except Exception:  # whatever a module raises for rows of another width
+        return False
+    return True
+
+
+def _n_inputs(
+    module: nn.Module, torch: ModuleType, traced: fx.GraphModule, given: int | None
+) -> int:
     """Return the number of columns that a module takes."""
+    if given is not None:
+        given = check_count("n_inputs", given, example=8)
+        if not _takes(module, torch, given):
+            raise refusal(f"the module does not take rows of {given} columns", N_INPUTS)
+        return given
     found = [getattr(part, name, None) for part in module.modules() for name in SIZES.split()]
     sizes: list[Any] = [size[0] if isinstance(size, tuple) else size for size in found]
     sizes += [size for p in [*module.parameters(), *module.buffers()] for size in p.shape]
-    dtype = next((p.dtype for p in module.parameters()), torch.float32)
-    sizes = [size for size in sizes if size]
+    sizes = [int(size) for size in dict.fromkeys(sizes) if size]
     if not sizes:
         raise refusal(f"the module has no Linear layer: {reprlib.repr(module)}", REMEDY)
-    for size in dict.fromkeys(sizes):
-        try:
-            with torch.no_grad():
-                module(torch.zeros(2, size, dtype=dtype))
-        except Exception:  # whatever a module raises for rows of another width
-            continue
-        return int(size)
-    return int(sizes[0])  # the reader finds what is wrong
+    fitting = next((size for size in sizes if _takes(module, torch, size)), None)
+    rows = next(node for node in traced.graph.nodes if node.op == "placeholder")
+    if fitting is None and any(user.target is getitem for user in rows.users):
+        raise refusal(
+            "the module takes some of the columns of its rows, of unknown number", N_INPUTS
+        )
+    return fitting or sizes[0]  # if none fits, the reader finds what is wrong
 
 
 class _Reader:
