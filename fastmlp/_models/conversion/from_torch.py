@@ -377,16 +377,14 @@ def _n_inputs(
     found = [getattr(part, name, None) for part in module.modules() for name in SIZES.split()]
     sizes: list[Any] = [size[0] if isinstance(size, tuple) else size for size in found]
     sizes += [size for p in [*module.parameters(), *module.buffers()] for size in p.shape]
-    sizes = [int(size) for size in dict.fromkeys(sizes) if size]
-    if not sizes:
+    widths = [int(size) for size in dict.fromkeys(sizes) if size]
+    if not widths:
         raise refusal(f"the module has no Linear layer: {reprlib.repr(module)}", REMEDY)
-    fitting = next((size for size in sizes if _takes(module, torch, size)), None)
+    fitting = next((size for size in widths if _takes(module, torch, size)), None)
     rows = next(node for node in traced.graph.nodes if node.op == "placeholder")
     if fitting is None and any(user.target is getitem for user in rows.users):
-        raise refusal(
-            "the module takes some of the columns of its rows, of unknown number", N_INPUTS
-        )
-    return fitting or sizes[0]  # if none fits, the reader finds what is wrong
+        raise refusal("the module takes some of the columns of its rows", N_INPUTS)
+    return fitting or widths[0]  # if none fits, the reader finds what is wrong
 
 
 class _Reader:
