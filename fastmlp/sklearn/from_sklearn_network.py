@@ -62,24 +62,25 @@ COPIED = (
     *("classes_", "n_features_in_", "feature_names_in_", "n_layers_", "n_outputs_"),
     *("out_activation_", *STATISTICS),
 )
-# What to do with steps and estimators that are no affine functions; the last one suits all.
+# What to do with steps and estimators that are no affine functions, by words of their names.
 RAW = (
     "fit a TabMLPRegressor or TabMLPClassifier on the raw table, which reads gaps and categories "
     "itself, or export the pipeline by sklearn-onnx"
 )
+DISTILL = "fastmlp.distill(model, X, y) trains a small network that answers like it"
+OF_STEPS = (
+    "from_sklearn(pipeline[-1]) converts the network alone, which takes the rows that "
+    "pipeline[:-1].transform(X) returns, not X"
+)
+OF_TARGETS = (
+    "from_sklearn(model.regressor_) converts the network alone, whose predictions "
+    "model.transformer_.inverse_transform turns back"
+)
 REMEDIES = (
     (("Impute", "Encod", "Hash", "Vectorizer", "Binarizer"), RAW),
     (("Tab",), "export it by its own to_onnx or to_c, or save it"),
-    (
-        ("Forest", "Trees", "Tree", "Boost", "Neighbors", "SV"),
-        "fastmlp.distill(model, X, y) trains a small network that answers like it",
-    ),
+    (("Forest", "Trees", "Tree", "Boost", "Neighbors", "SV"), DISTILL),
     (("Voting", "Stacking", "Bagging"), "convert its networks one by one, from estimators_"),
-    (
-        ("",),
-        "from_sklearn(pipeline[-1]) converts the network alone, which takes the rows that "
-        "pipeline[:-1].transform(X) returns, not X",
-    ),
 )
 N_ROWS = 32  # compared with the source
 TOLERANCE = {"float32": 1e-4, "float64": 1e-6}  # relative to the largest prediction
@@ -179,10 +180,13 @@ def _opened(estimator: BaseEstimator, inputs: Value, y_scale: Array, y_mean: Arr
         return _opened(estimator.best_estimator_, inputs, y_scale, y_mean)
     if kind is TransformedTargetRegressor:
         n_targets = getattr(estimator.transformer_, "n_features_in_", 1)
-        value = _transformed(estimator.transformer_, graph.value_of(graph.Layer(n_targets)))
+        try:
+            value = _transformed(estimator.transformer_, graph.value_of(graph.Layer(n_targets)))
+        except TypeError as error:
+            raise _refusal(estimator.transformer_, OF_TARGETS) from error
         gain = _diagonal(value)
         if gain is None:
-            raise _refusal(estimator.transformer_)
+            raise _refusal(estimator.transformer_, OF_TARGETS)
         mean = y_mean - y_scale * value.shift / gain
         return _opened(estimator.regressor_, inputs, y_scale / gain, mean)
     check_is_fitted(estimator)
@@ -232,9 +236,9 @@ def _called(value: Value, step: BaseEstimator) -> Value:
 
 
 def _by_columns(value: Value, step: BaseEstimator) -> Value:
-    names = list(getattr(step, "feature_names_in_", []))
+    names, weights = list(getattr(step, "feature_names_in_", [])), step.transformer_weights or {}
     parts = []
-    for _, part, wanted in step.transformers_:
+    for name, part, wanted in step.transformers_:
         if part == "drop" or (np.size(wanted) == 0 and not isinstance(wanted, slice)):
             continue
         if isinstance(wanted, slice | str) or np.ndim(wanted) != 1:
@@ -244,7 +248,7 @@ def _by_columns(value: Value, step: BaseEstimator) -> Value:
             )
         index = [names.index(one) if isinstance(one, str) else one for one in wanted]
         columns = graph.columns(value, np.arange(value.width)[np.array(index)])
-        parts.append(_transformed(part, columns))
+        parts.append(graph.scaled(_transformed(part, columns), weights.get(name, 1.0)))
     return graph.joined(parts)
 
 
@@ -261,10 +265,11 @@ STEPS: dict[type, Callable[[Value, Any], Value]] = {
 }
 
 
-def _refusal(what: Any) -> TypeError:
+def _refusal(what: Any, otherwise: str = OF_STEPS) -> TypeError:
     """Return the error for an estimator or a step that is not known."""
     name = type(what).__name__
-    remedy = next(text for words, text in REMEDIES if any(word in name for word in words))
+    remedies = (text for words, text in REMEDIES if any(word in name for word in words))
+    remedy = next(remedies, otherwise)
     return TypeError(
         f"from_sklearn was given {name} but networks and linear models of scikit-learn, behind "
         f"affine steps with their default options, are expected: {remedy}"
@@ -300,7 +305,7 @@ def _read(source: _Source) -> tuple[Estimator, list[Array], list[Array], Targets
         return ours, list(model.coefs_), list(model.intercepts_), targets, attributes
     name = type(model).__name__
     if name not in LINEAR or type(model) is not getattr(linear_model, name, None):
-        raise _refusal(model)
+        raise _refusal(model, DISTILL)
     coefs, intercepts = np.atleast_2d(model.coef_).T, np.atleast_1d(model.intercept_)
     intercepts = np.broadcast_to(intercepts, coefs.shape[1:])
     attributes = {"n_outputs_": coefs.shape[1], "n_layers_": 2, "n_iter_": 0, "t_": 0}

@@ -9,11 +9,13 @@ import pandas
 import pytest
 from sklearn import ensemble, linear_model, neural_network
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import SelectKBest
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
+from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -252,6 +254,14 @@ def test_the_check_is_on_rows_like_those_of_the_fit():
     np.testing.assert_allclose(ours.predict(rows), theirs.predict(rows))
 
 
+def test_weights_of_parts_of_columns_are_factors():
+    parts = [("s", StandardScaler(), [0, 2]), ("m", MinMaxScaler(), [1])]
+    steps = ColumnTransformer(parts, remainder="passthrough", transformer_weights={"s": 3.0})
+    theirs = make_pipeline(steps, linear_model.Ridge()).fit(SCORE, Y)
+    ours = fastmlp.from_sklearn(theirs)
+    np.testing.assert_allclose(ours.predict(SCORE), theirs.predict(SCORE), rtol=1e-9)
+
+
 def test_a_search_over_a_pipeline_that_begins_with_passthrough():
     steps = Pipeline([("a", "passthrough"), ("b", linear_model.Ridge())])
     theirs = GridSearchCV(steps, {"b__alpha": [0.1, 1.0]}, cv=2).fit(SCORE, Y)
@@ -273,15 +283,21 @@ def test_what_is_refused():
         (make_pipeline(PolynomialFeatures(), last), r"Poly.*pipeline\[:-1\].transform\(X\)"),
         (make_pipeline(MinMaxScaler(clip=True), last), "MinMaxScaler.*default options"),
         (make_pipeline(FunctionTransformer(np.tanh), last), "FunctionTransformer"),
-        (TransformedTargetRegressor(last, func=np.tanh, inverse_func=np.arctanh), "FunctionTr"),
+        (
+            TransformedTargetRegressor(last, func=np.tanh, inverse_func=np.arctanh),
+            r"FunctionTr.*from_sklearn\(model.regressor_\)",
+        ),
+        (make_pipeline(StandardScaler(), PLSRegression(2)), "PLSReg.*fastmlp.distill"),
+        (MultiOutputRegressor(last), "MultiOutput.*fastmlp.distill"),
         (make_pipeline(ColumnTransformer([("a", "passthrough", slice(2))]), last), "a list of"),
         (GridSearchCV(last, {"alpha": [0.1]}, cv=2, refit=False), "refit=True"),
         (ensemble.VotingRegressor([("a", last), ("b", last)], weights=[1, 2]), "without weights"),
         (ensemble.RandomForestRegressor(3), "RandomForest.* fastmlp.distill.model, X, y. trains"),
     ]
     for model, words in refused:
+        y = SCORE[:, :1] / 9 if isinstance(model, MultiOutputRegressor) else SCORE[:, 0] / 9
         with pytest.raises(TypeError, match=words):
-            fastmlp.from_sklearn(fitted_on_frame(model, SCORE[:, 0] / 9))
+            fastmlp.from_sklearn(fitted_on_frame(model, y))
     hinge = fitted_on_frame(linear_model.SGDClassifier(), WORDS)
     with pytest.raises(TypeError, match="loss of the SGDClassifier is 'hinge'"):
         fastmlp.from_sklearn(hinge)
