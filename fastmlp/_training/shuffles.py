@@ -20,6 +20,11 @@ class SharedGenerator:
         # call, so that no interrupt can come between.
         self.draw = map(self.drawn.append, map(source.random_raw, repeat(None)))
 
+    def join(self) -> int:
+        """Add a member; return its place among those that take turns."""
+        self.members += 1
+        return self.members - 1
+
 
 class Shuffles:
     """Seeds of the members' shuffles; ``used`` counts those of each member that were used."""
@@ -31,8 +36,7 @@ class Shuffles:
         for rng in generators:
             source = rng.bit_generator
             stream = self._streams.setdefault(id(source), SharedGenerator(source))
-            self._places.append((stream, stream.members))
-            stream.members += 1
+            self._places.append((stream, stream.join()))
 
     def resume(self, drawn: Sequence[Sequence[int]], used: int) -> None:
         """Continue with the seeds drawn before."""

@@ -159,7 +159,7 @@ class RowPredictor(Explainable):
         --------
         >>> import numpy as np
         >>> from fastmlp import TabMLPRegressor
-        >>> X = np.random.default_rng(0).uniform(-3, 3, (999, 2))
+        >>> X = np.random.default_rng(0).uniform(-3, 3, (300, 2))
         >>> p = TabMLPRegressor(preset="fast", random_state=0).fit(X, X @ [1.0, 2.0]).predictor()
         >>> p.jacobian([0.5, 1.0]).round()
         array([1., 2.])
