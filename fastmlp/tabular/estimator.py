@@ -61,6 +61,8 @@ class BaseTabMLP(Explainable, Validated):
         (factor on the learning rate), dropout, decay (of weights), parametric (whether units learn
         a blend of their activation and the identity), share (of the epochs) and embedding (units of
         a first layer in which columns do not meet); see ``fastmlp.tabular.recipe.presets.Recipe``.
+        By default, squared errors of at most 10,000 rows also have a linear part, a ridge
+        regression; fits with ``recipes`` or ``epochs`` are those of networks alone.
     folds : int from 2 to 1000, or splitter, optional
         Number of parts of the rows; each network is trained on all parts but one. Or a splitter of
         scikit-learn, such as ``GroupKFold``, whose folds all stages use; files do not contain it.

@@ -44,7 +44,7 @@ def page(request, tmp_path_factory):
     switch = rng.integers(0, 2, 120)
     score = x + (kind == "b") + 0.5 * switch + 0.3 * rng.normal(size=120)
     target = {
-        "regression": 1e6 * score,
+        "regression": 1e6 * (score + x**2),
         "two classes": np.where(score > 0, HOSTILE, "other"),
         "four classes": np.digitize(score, [-1, 0, 1]),
     }[request.param]

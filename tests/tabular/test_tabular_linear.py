@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from tiny_tables import COLOURS, LABELS, N, X, Y, classifier, regressor
 
 import fastmlp
-from fastmlp import TabMLPSurvival
+from fastmlp import TabMLPClassifier, TabMLPRegressor, TabMLPSurvival
 from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome.checked_survival import structured
 from fastmlp.tabular.recipe import blend, linear
@@ -55,8 +55,46 @@ def test_dates_carry_a_trend():
     np.testing.assert_allclose(model.predict(later), np.arange(200, 400) / 10, rtol=0.05)
 
 
-def test_without_times_nothing_is_linear():
-    assert not parts_of(regressor(epochs=4).fit(TIMES[:, np.newaxis], LINE))
+NOISY = X[:, 0] + RNG.normal(size=len(X))  # half of it is linear
+
+
+def test_numbers_without_times_have_a_part_that_is_clipped_as_networks_are(tmp_path):
+    """On few noisy rows a line is better than networks alone; rows far away are no nearer to it."""
+    model = TabMLPRegressor(preset="fast", random_state=0).fit(X, NOISY)
+    (part,) = parts_of(model)
+    assert part.encoding.unclipped.size == 0
+    assert np.isfinite(part.scale.high).all()
+    (members,) = [line for line in model.report().members if "linear, decay" in line]
+    assert float(members.partition("%")[0]) > 30
+    far = 1e6 * X
+    assert np.ptp(model.predict(far)) <= 2 * np.ptp(NOISY)
+    again = saved(model, tmp_path / "model")
+    assert again.predict(far).tobytes() == model.predict(far).tobytes()
+    p = fastmlp.load_predictor(tmp_path / "model")
+    assert np.array([p(row) for row in X[:9].tolist()]).tobytes() == model.predict(X[:9]).tobytes()
+
+
+def test_a_linear_part_helps_where_rows_are_few_and_noisy(monkeypatch):
+    with_part = TabMLPRegressor(preset="fast", random_state=0).fit(X, NOISY)
+    monkeypatch.setattr(linear, "suits", lambda data, preset: False)
+    without = TabMLPRegressor(preset="fast", random_state=0).fit(X, NOISY)
+    assert not parts_of(without)
+    new = RNG.normal(size=(1000, X.shape[1]))
+    assert with_part.score(new, new[:, 0]) > without.score(new, new[:, 0])
+
+
+@pytest.mark.parametrize("options", [{"recipes": [{"width": 8}]}, {"epochs": 4}])
+def test_networks_that_the_user_has_chosen_are_alone(options):
+    assert not parts_of(TabMLPRegressor(preset="fast", **options).fit(X, NOISY))
+
+
+def test_many_rows_without_times_have_no_linear_part(monkeypatch):
+    monkeypatch.setattr(linear, "MOST_ROWS", len(X) - 1)
+    assert not parts_of(TabMLPRegressor(preset="fast").fit(X, NOISY))
+
+
+def test_classes_without_times_have_no_linear_part():
+    assert not parts_of(TabMLPClassifier(preset="fast").fit(X, NOISY > 0))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +234,7 @@ def test_a_linear_part_takes_hazards_that_are_proportional(monkeypatch, tmp_path
     assert "linear, decay" in model.report().members[0]
     again = saved(model, tmp_path / "model")
     np.testing.assert_array_equal(again.predict(new), model.predict(new))
-    monkeypatch.setattr(linear, "suits", lambda data: False)
+    monkeypatch.setattr(linear, "suits", lambda data, preset: False)
     assert model.score(new, truth) > survival().fit(x, y).score(new, truth)
 
 

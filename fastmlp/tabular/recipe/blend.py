@@ -147,7 +147,9 @@ def fit(data: FitRows, options: TrainingOptions) -> BlendResult:
     if deadline is not None:
         left = deadline - time.monotonic()
         deadline -= (1 - FORWARD_SHARE) * left * is_forward
-        of_stages = replace(options, deadline=deadline - LINEAR_SHARE * left * linear.suits(data))
+        of_stages = replace(
+            options, deadline=deadline - LINEAR_SHARE * left * linear.suits(data, options.preset)
+        )
     result = _with_linear_part(_stages(data, of_stages), data, options, deadline)
     return _trained_again(result, data, options) if is_forward else result
 
@@ -156,7 +158,7 @@ def _with_linear_part(
     result: BlendResult, data: FitRows, options: TrainingOptions, deadline: float | None
 ) -> BlendResult:
     """Return the blend with a linear group, if the rows allow one and it is solved in time."""
-    if not linear.suits(data):
+    if not linear.suits(data, options.preset):
         return result
     part, why = None, ""
     try:

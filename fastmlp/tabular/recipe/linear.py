@@ -1,4 +1,4 @@
-"""The linear part of a blend, which carries trends beyond the rows of the fit.
+"""The linear part of a blend: it needs few rows, and carries trends beyond those of the fit.
 
 A network without hidden layers has the weights of a ridge or a logistic regression. Of rows with
 times its numbers and dates are not clipped, and its predictions have no limits. The hazards of all
@@ -25,7 +25,7 @@ from fastmlp.tabular.outcome import periods
 from fastmlp.tabular.recipe.epoch_selection import OutOfFold, calibrated_costs, places_of
 from fastmlp.tabular.recipe.folds import FitRows, Splits
 from fastmlp.tabular.recipe.members import Members, TrainingResult
-from fastmlp.tabular.recipe.presets import Recipe
+from fastmlp.tabular.recipe.presets import Preset, Recipe
 from fastmlp.tabular.table.columns import Array, RowIndex
 from fastmlp.tabular.table.encoding import Encoding, width_of, with_missing
 from fastmlp.tabular.table.rows import EncodedRows
@@ -33,6 +33,7 @@ from fastmlp.tabular.table.rows import EncodedRows
 # Penalties of the squared weights of standardised inputs, in multiples of the number of rows; that
 # with the lowest cost of held-out rows is taken.
 DECAYS = (1.0, 0.1, 1e-2, 1e-4, 1e-6)
+MOST_ROWS = 10_000  # of more rows without times, networks have learned what is linear
 MOST_WEIGHTS = 1_000  # a part has at most these: equations for them take little time
 ROWS_AT_A_TIME = 512  # larger products wait for threads of NumPy that other programs hold up
 SMALLEST = 1e-7  # deviation of an input that is not constant
@@ -54,10 +55,14 @@ class LinearPart(Recipe):
         return f"linear, decay {self.decay:g}"
 
 
-def suits(data: FitRows) -> bool:
-    """Whether rows have a linear part: hazards, or with times one class or squared errors."""
+def suits(data: FitRows, preset: Preset) -> bool:
+    """Whether rows have a linear part: hazards, squared errors, or with times one class.
+
+    Without times, squared errors have it if the preset says so and there are few rows.
+    """
     target = data.target
-    if data.signs is not None or (data.times is None and not target.are_hazards):
+    is_wanted = target.kind == "numbers" and preset.has_line and len(data.table) <= MOST_ROWS
+    if data.signs is not None or not (is_wanted or data.times is not None or target.are_hazards):
         return False
     width = width_of(data.columns, len(with_missing(data.columns, data.table)), LinearPart.bins)
     is_small = width * (target.outputs if target.sums_to_one else 1) <= MOST_WEIGHTS
@@ -104,7 +109,7 @@ def _solved(
     numbers = range(0 if data.times is None else table.numbers.shape[1])
     encoding = Encoding.of(table, data.columns, learn, LinearPart.bins, unclipped=numbers)
     scale = target.scale(learn, in_training)
-    if target.kind == "numbers":
+    if target.kind == "numbers" and data.times is not None:
         unlimited = np.full_like(scale.low, np.inf)
         scale = scale._replace(low=-unlimited, high=unlimited)
     spec = build([encoding.layout.width, target.outputs], loss=target.loss)

@@ -135,6 +135,7 @@ class Preset:
     # recipe ends with the first cycle that gains less than its noise.
     trial_folds: int = 0
     selects: bool = False  # whether columns that say nothing are left out, see `selection`
+    has_line: bool = False  # whether numbers have a linear part beside the networks, see `linear`
     # What is other for hazards: their networks overfit early, and have a linear part beside them.
     of_hazards: Mapping[str, Any] = field(default_factory=dict)
 
@@ -252,9 +253,16 @@ BEST = (
 )
 
 PRESETS = {
-    "fast": Preset(4, 2, 64, (Recipe(bins=8, width=64),), of_hazards={"epochs": 32, "repeats": 1}),
-    "default": Preset(8, 2, 256, (), NARROW, trial_folds=4, selects=True),
-    "best": Preset(16, 2, 256, BEST, many_rows=(5_000, 50_000), selects=True),
+    "fast": Preset(
+        4,
+        2,
+        64,
+        (Recipe(bins=8, width=64),),
+        has_line=True,
+        of_hazards={"epochs": 32, "repeats": 1},
+    ),
+    "default": Preset(8, 2, 256, (), NARROW, trial_folds=4, selects=True, has_line=True),
+    "best": Preset(16, 2, 256, BEST, many_rows=(5_000, 50_000), selects=True, has_line=True),
 }
 
 REPLACED = ("recipes", "folds", "members", "epochs", "width")  # parameters that replace its parts
@@ -318,14 +326,18 @@ def adapted(preset: Preset, parameters: Mapping[str, Any], are_hazards: bool) ->
         chosen = tuple(_recipe(k, options) for k, options in enumerate(recipes))
         if not chosen:
             raise ValueError("recipes is empty but at least one is expected: pass [{'bins': 8}]")
-        preset = replace(preset, recipes=chosen, first={}, trial_folds=0, selects=False)
+        preset = replace(
+            preset, recipes=chosen, first={}, trial_folds=0, selects=False, has_line=False
+        )
     if width is not None:
         wide = {kind: _of_width(first, width) for kind, first in preset.first.items()}
         preset = replace(preset, recipes=_of_width(preset.recipes, width), first=wide)
     if isinstance(folds, Integral):
         preset = preset.with_folds(int(folds))
     if epochs is not None:
-        preset = replace(preset, epochs=epochs, scaled=False, trial_folds=0, selects=False)
+        preset = replace(
+            preset, epochs=epochs, scaled=False, trial_folds=0, selects=False, has_line=False
+        )
     return preset if members is None else replace(preset, members=members)
 
 
