@@ -62,7 +62,7 @@ class SWA(Averaging):
 
 @dataclass(frozen=True)
 class EMA(Averaging):
-    """A mean of the weights of all epochs, of which the latest count most, for the last ones.
+    """A mean of the weights of all epochs, in place of the last weights; late epochs count most.
 
     Take it when the validation loss jumps from epoch to epoch: the mean of the weights is often
     better.
