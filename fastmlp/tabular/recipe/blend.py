@@ -144,22 +144,21 @@ def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
 def fit(data: FitRows, options: TrainingOptions) -> BlendResult:
     """Train the recipes of a preset in stages, and blend them; if rows have times, train again."""
     is_forward, deadline, of_stages = data.times is not None, options.deadline, options
+    has_line = linear.suits(data, options.preset)
     if deadline is not None:
         left = deadline - time.monotonic()
         deadline -= (1 - FORWARD_SHARE) * left * is_forward
-        of_stages = replace(
-            options, deadline=deadline - LINEAR_SHARE * left * linear.suits(data, options.preset)
-        )
-    result = _with_linear_part(_stages(data, of_stages), data, options, deadline)
+        of_stages = replace(options, deadline=deadline - LINEAR_SHARE * left * has_line)
+    result = _stages(data, of_stages)
+    if has_line:
+        result = _with_linear_part(result, data, options, deadline)
     return _trained_again(result, data, options) if is_forward else result
 
 
 def _with_linear_part(
     result: BlendResult, data: FitRows, options: TrainingOptions, deadline: float | None
 ) -> BlendResult:
-    """Return the blend with a linear group, if the rows allow one and it is solved in time."""
-    if not linear.suits(data, options.preset):
-        return result
+    """Return the blend with a linear group, if it is solved in time."""
     part, why = None, ""
     try:
         part = linear.train(data, result.division, deadline)

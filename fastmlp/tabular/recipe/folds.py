@@ -447,9 +447,18 @@ def _agree(alike: RowIndex, y: NDArray[Any]) -> bool:
     else:
         away = np.nan_to_num(y - np.nanmean(y, axis=0))
         away = away / np.maximum(np.sqrt(np.mean(away**2, axis=0)), np.finfo(float).tiny)
-        sums = np.stack([np.bincount(alike, column) for column in away.T])
-        agreement = (np.sum(sums**2) - np.sum(away**2)) / (2 * pairs * y.shape[1])
+        agreement = (np.sum(sums_by(alike, away) ** 2) - np.sum(away**2)) / (2 * pairs * y.shape[1])
     return bool(agreement >= max(AGREEMENT, CERTAIN / np.sqrt(pairs)))
+
+
+def sums_by(parts: RowIndex, values: NDArray[Any], count: int = 0) -> NDArray[np.float64]:
+    """Return the sums of the values, (n, columns), of each part, (at least ``count``, columns)."""
+    return np.column_stack([np.bincount(parts, column, count) for column in values.T])
+
+
+def at_most(count: int, rows: RowIndex, rng: np.random.Generator) -> RowIndex:
+    """Return rows, or so many random ones in their order if there are more."""
+    return rows if len(rows) <= count else np.sort(rng.choice(rows, count, replace=False))
 
 
 def _columns(table: Table) -> Iterator[NDArray[np.uint64]]:

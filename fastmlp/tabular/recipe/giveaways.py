@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fastmlp.tabular.recipe.epoch_selection import is_nearly_exact
-from fastmlp.tabular.recipe.folds import FitRows
+from fastmlp.tabular.recipe.folds import FitRows, sums_by
 from fastmlp.tabular.recipe.presets import NEARLY_EXACT
 from fastmlp.tabular.recipe.selection import ranked_responses
 from fastmlp.tabular.table.columns import Array, RowIndex
@@ -65,8 +65,7 @@ def _told(y: Array, parts: Array) -> float:
     half, count = len(y) // 2, parts.max() + 1
     mean = y[:half].mean(axis=0)
     rows = np.bincount(parts[:half], minlength=count)[:, np.newaxis]
-    sums = [np.bincount(parts[:half], each, count) for each in (y[:half] - mean).T]
-    means = np.stack(sums, axis=1) / np.maximum(rows, 1)
+    means = sums_by(parts[:half], y[:half] - mean, count) / np.maximum(rows, 1)
     rest = y[half:] - mean
     varies = np.sum(rest**2)
     return float(1 - np.sum((rest - means[parts[half:]]) ** 2) / varies) if varies > 0 else 0.0

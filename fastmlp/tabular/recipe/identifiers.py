@@ -21,7 +21,7 @@ import numpy as np
 
 from fastmlp.tabular.recipe import linear
 from fastmlp.tabular.recipe.epoch_selection import is_gain
-from fastmlp.tabular.recipe.folds import FitRows, Splits
+from fastmlp.tabular.recipe.folds import FitRows, Splits, at_most, sums_by
 from fastmlp.tabular.recipe.members import TrainingOptions
 from fastmlp.tabular.recipe.presets import Preset
 from fastmlp.tabular.recipe.selection import MOST_CHOOSING, Chooser, ranked_responses
@@ -85,7 +85,7 @@ def found(data: FitRows, rng: np.random.Generator) -> list[int]:
     except ValueError:  # a fold has too few groups, or too few rows of a class
         return []
     folds = zip(splits.learn[: FOLDS.folds], splits.out[: FOLDS.folds], strict=True)
-    drawn = [(_some(learn, rng), _some(out, rng)) for learn, out in folds]
+    drawn = [tuple(at_most(MOST_ROWS, part, rng) for part in pair) for pair in folds]
     rows = np.unique(np.concatenate([part for pair in drawn for part in pair]))
     data = data.take(rows)  # to look at each value of all rows may take seconds
     pairs = [(np.searchsorted(rows, learn), np.searchsorted(rows, out)) for learn, out in drawn]
@@ -134,11 +134,6 @@ def _are_repeated(numbers: Array) -> bool:
     return FEWEST_VALUES <= len(np.unique(numbers)) <= len(numbers) / LEAST_ROWS
 
 
-def _some(rows: RowIndex, rng: np.random.Generator) -> RowIndex:
-    """Return rows, or a random part of many."""
-    return rows if len(rows) <= MOST_ROWS else np.sort(rng.choice(rows, MOST_ROWS, replace=False))
-
-
 def _left_by_ridge(
     data: FitRows, pairs: Sequence[tuple[RowIndex, RowIndex]], weights: Array, bins: int
 ) -> list[tuple[Array, Array]]:
@@ -174,8 +169,7 @@ def _costs(
     """
     count, weights = value.max() + 1, weights[learn]
     rows = np.bincount(value[learn], weights, count)[:, np.newaxis]
-    sums = [np.bincount(value[learn], weights * each, count) for each in of_learned.T]
-    totals = np.stack(sums, axis=1)
+    totals = sums_by(value[learn], weights[:, np.newaxis] * of_learned, count)
     near = _with_neighbours(totals) / np.maximum(_with_neighbours(rows), SMALLEST)
     own = (totals + PRIOR_ROWS * near) / (rows + PRIOR_ROWS)
     before, after = (np.sum((of_held_out - by[value[out]]) ** 2, axis=1) for by in (near, own))

@@ -322,22 +322,20 @@ def adapted(preset: Preset, parameters: Mapping[str, Any], are_hazards: bool) ->
     recipes, folds, members, epochs, width = (parameters[name] for name in REPLACED)
     if are_hazards and preset.of_hazards:
         preset = replace(preset, **preset.of_hazards)
+    if recipes is not None or epochs is not None:  # networks are then trained as the user says
+        preset = replace(preset, trial_folds=0, selects=False, has_line=False)
     if recipes is not None:
         chosen = tuple(_recipe(k, options) for k, options in enumerate(recipes))
         if not chosen:
             raise ValueError("recipes is empty but at least one is expected: pass [{'bins': 8}]")
-        preset = replace(
-            preset, recipes=chosen, first={}, trial_folds=0, selects=False, has_line=False
-        )
+        preset = replace(preset, recipes=chosen, first={})
     if width is not None:
         wide = {kind: _of_width(first, width) for kind, first in preset.first.items()}
         preset = replace(preset, recipes=_of_width(preset.recipes, width), first=wide)
     if isinstance(folds, Integral):
         preset = preset.with_folds(int(folds))
     if epochs is not None:
-        preset = replace(
-            preset, epochs=epochs, scaled=False, trial_folds=0, selects=False, has_line=False
-        )
+        preset = replace(preset, epochs=epochs, scaled=False)
     return preset if members is None else replace(preset, members=members)
 
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from fastmlp.tabular.outcome.targets import Target, baseline
 from fastmlp.tabular.recipe.epoch_selection import calibrated_costs, is_gain, ranked
-from fastmlp.tabular.recipe.folds import FitRows, Splits, parts_for
+from fastmlp.tabular.recipe.folds import FitRows, Splits, at_most, parts_for, sums_by
 from fastmlp.tabular.recipe.members import Members, TrainingOptions, seconds_of_epoch, train
 from fastmlp.tabular.recipe.presets import NEARLY_EXACT, Preset, Recipe, epochs_of
 from fastmlp.tabular.table.columns import Array, Columns, RowIndex, Table
@@ -90,8 +90,8 @@ class Chooser:
         try:
             parts = Splits.of(data, PARTS, rng)
             choose, judge = (
-                rows if len(rows) <= limit else np.sort(rng.choice(rows, limit, replace=False))
-                for rows, limit in ((parts.learn[-1], most), (parts.out[-1], MOST_JUDGING))
+                at_most(count, rows, rng)
+                for count, rows in ((most, parts.learn[-1]), (MOST_JUDGING, parts.out[-1]))
             )
             if len(choose) < FEWEST_CHOOSING or len(judge) < FEWEST_JUDGING:
                 return None
@@ -235,8 +235,9 @@ def explained_alone(columns: Columns, table: Table, y: Array) -> Array:
         shares.append(np.sum((basis.T @ y) ** 2) - 2 / n)
     for codes in table.codes.T:
         _, number, counts = np.unique(codes, return_inverse=True, return_counts=True)
-        sums = np.column_stack([np.bincount(number, column) for column in y.T])
-        shares.append(np.sum(sums**2 / counts[:, np.newaxis]) - (len(counts) - 1) / n)
+        shares.append(
+            np.sum(sums_by(number, y) ** 2 / counts[:, np.newaxis]) - (len(counts) - 1) / n
+        )
     return np.array(shares)
 
 
