@@ -15,10 +15,16 @@ AMOUNT = X.a + X.b**2
 LEFT = X.a + X.b > 0
 NOISE = RNG.normal(size=N)
 CODE = RNG.integers(0, 4, N)
+RARE = np.arange(N) % 50 == 0
+FEW = np.where(RARE, 5.0, 0.0)
 
 CASES = {  # the target, further columns, and those that give it away
     "classes, none": (LEFT, {}, ""),
     "a number with a gap": (LEFT, {"score": np.where(LEFT, 1, -1) + 0.1 * NOISE}, "score"),
+    "a fee of rare events": (RARE, {"fee": np.where(RARE, 50, 0)}, "fee"),
+    "fees of rare events": (RARE, {"fee": np.where(RARE, 10 + abs(NOISE), 0)}, "fee"),
+    "a date of rare events": (RARE, {"day": np.where(RARE, abs(NOISE), np.nan)}, "day"),
+    "the target, mostly 0": (FEW, {"same": FEW * 2}, "same"),
     "a category": (LEFT, {"status": np.where(LEFT, "left", "here")}, "status"),
     "missing values": (LEFT, {"fee": np.where(LEFT, abs(NOISE), np.nan)}, "fee"),
     "names that say nothing": (LEFT, {"id": [f"k{i}" for i in RNG.permutation(N) % 20]}, ""),
@@ -57,6 +63,12 @@ def test_a_series_may_follow_its_time_closely():
     assert told(X.t, X) == "t"
     assert told(X.t, X, time="t") == ""
     assert told(X.t, X[["t"]]) == ""
+
+
+@pytest.mark.parametrize("n", [100, 150, 200, 400])
+def test_few_rows_have_fewer_parts(n):
+    """Parts of a row or two told little, so that no column of fractions was named."""
+    assert told(2 * X.a[:n] + 1, X[:n]) == "a"
 
 
 def test_targets_with_gaps_and_few_rows_are_not_looked_at():

@@ -18,7 +18,7 @@ from fastmlp.tabular.table.columns import Array, RowIndex
 
 FEWEST_ROWS = 100  # fewer rows have such columns by chance
 MOST_ROWS = 4_000  # more rows hardly say more
-PARTS = 64  # quantiles of a column of numbers
+COUNTS = (64, 16, 4, 2)  # of parts of a column of numbers, by its quantiles; few rows need fewer
 MOST_NAMED = 3
 
 
@@ -34,7 +34,8 @@ def note_of(data: FitRows, costs: Array) -> list[str]:
         return []
     rows = np.random.default_rng(0).permutation(n)[:MOST_ROWS]
     y = ranked_responses(data.target)[rows]
-    told = [names[place] for place, parts in _parts(data, rows) if _told(y, parts) > NEARLY_EXACT]
+    found = (place for place, parts in _parts(data, rows) if _told(y, parts) > NEARLY_EXACT)
+    told = [names[place] for place in dict.fromkeys(found)]
     if not told:
         return []
     shown = " or ".join(told[:MOST_NAMED])
@@ -45,14 +46,18 @@ def note_of(data: FitRows, costs: Array) -> list[str]:
 
 
 def _parts(data: FitRows, rows: RowIndex) -> Iterator[tuple[int, Array]]:
-    """Yield each column's place in the table, and the part of its values that each row is in."""
+    """Yield each column's place in the table, and the part of its values that each row is in.
+
+    Numbers are parted several times, more and more coarsely.
+    """
     for at, (place, _) in enumerate(data.columns.numbers):
         values = data.table.numbers[rows, at]
         present = values[~np.isnan(values)]
-        if len(present):
-            ends = np.unique(np.quantile(present, np.linspace(0, 1, PARTS + 1)[1:-1]))
-            parts = np.searchsorted(ends, values, side="right")
-            yield place, np.where(np.isnan(values), len(ends) + 1, parts)
+        for count in COUNTS if len(present) else ():
+            ends = np.unique(np.quantile(present, np.linspace(0, 1, count + 1)[1:-1]))
+            # A value that is an end, such as the 0 of most rows, is a part of its own.
+            parts = np.searchsorted(ends, values, "left") + np.searchsorted(ends, values, "right")
+            yield place, np.where(np.isnan(values), 2 * len(ends) + 1, parts)
     for at, (place, _) in enumerate(data.columns.categories):
         yield place, np.unique(data.table.codes[rows, at], return_inverse=True)[1]
 
