@@ -79,13 +79,16 @@ def test_a_gain_of_few_heavy_rows_is_as_uncertain_as_that_of_few_rows(weights, i
     assert epoch_selection.is_gain(after + gains, after, weights) == is_real
 
 
-def selector(before, after, level, preset, cycle, kind="numbers"):
+def selector(before, after, level, preset, cycle, kind="numbers", has_labels=False, weights=None):
     """Return the decision at the end of a cycle, from the costs of rows at its begin and end."""
     target = SimpleNamespace(
-        kind=kind, least_costs=np.zeros(400), costs=lambda predictions: np.ones(400)
+        kind=kind,
+        sums_to_one=not has_labels,
+        least_costs=np.zeros(400),
+        costs=lambda predictions: np.ones(400),
     )
     baseline = Baseline("", np.ones(1))
-    scored = SimpleNamespace(target=target, cost_weights=None, baseline=baseline)
+    scored = SimpleNamespace(target=target, cost_weights=weights, baseline=baseline)
     cycles = epoch_selection.CycleEnds(scored, preset, hopeless=np.inf, has_scorer=False)
     ends, best = [0.0, *cycles.shares], SimpleNamespace(cost=level, costs=lambda scored: after)
     cycles.before = np.inf, before
@@ -109,6 +112,15 @@ def test_classes_without_a_surprise_among_all_rows_are_not_trained_further(kind,
     """Of 400 rows a log loss below 1 / 400 is less than one surprise of the next 400 would add."""
     after = np.full(400, level / 400)
     assert bool(selector(10 * after, after, level / 400, STAGED, cycle=3, kind=kind)()) == ends
+
+
+@pytest.mark.parametrize("given", [{"has_labels": True}, {"weights": np.repeat([1e6, 1], 200)}])
+def test_a_hard_label_or_rows_of_small_weight_are_trained_further(given):
+    """In the mean over many labels, or by weight, nearly nothing was left of them."""
+    after = np.repeat([0.0, 1e-3], 200) if "weights" in given else np.full(400, 1e-3)
+    after = after * (10 if "weights" in given else 1)
+    fit = selector(10 * after, after, 1e-3, STAGED, cycle=3, kind="classes", **given)
+    assert fit() == ""
 
 
 def test_a_target_that_a_column_gives_away_is_learned_in_one_stage():

@@ -142,10 +142,12 @@ def is_settled(scored: ScoredRows, costs: Array) -> bool:
     """Whether classes are predicted with so little log loss that less of it could not be seen.
 
     If none of n rows is a surprise, one of the next n may still be (Laplace's rule of succession):
-    it costs more than 1 / n in the mean. Below that, networks only become more confident.
+    it costs more than 1 / n in the mean. Below that, networks only become more confident. Rows of
+    small weights count as others do, and of several labels one may be hard although most are not.
     """
-    mean = np.average(costs, weights=scored.cost_weights)
-    return bool(scored.target.kind == "classes" and mean < 1 / len(costs))
+    target = scored.target
+    mean = max(np.average(costs, weights=scored.cost_weights), np.mean(costs))
+    return bool(target.kind == "classes" and target.sums_to_one and mean < 1 / len(costs))
 
 
 def trimmed_mean(differences: Array, weights: Array | None) -> float:
