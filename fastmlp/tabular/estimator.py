@@ -125,7 +125,8 @@ class BaseTabMLP(Explainable, Validated):
     Attributes
     ----------
     best_epoch_, n_iter_ : int
-        Selected epoch, counted from 1, and number of epochs run.
+        Selected epoch, counted from 1, and number of epochs run; 0 if the report says that the
+        blend is a linear part alone.
     rows_ : array of int64, or None
         Rows of the fit, in ascending order, if ``time_limit`` or ``max_memory`` allowed only a
         sample; results of the fit, such as ``oof_prediction_``, are those of these rows.

@@ -83,6 +83,60 @@ def test_a_linear_part_helps_where_rows_are_few_and_noisy(monkeypatch):
     assert with_part.score(new, new[:, 0]) > without.score(new, new[:, 0])
 
 
+def test_a_linear_part_follows_later_rows_as_networks_do():
+    """Steps for networks moved its few weights a third of the way, or less."""
+    rows = RNG.normal(size=(80, 4))
+    y = rows @ [1.0, 2, 3, 0] + 3 * RNG.normal(size=80)
+    model = TabMLPRegressor(preset="fast", random_state=0).fit(rows, y)
+    (line,) = [line for line in model.report().members if "linear, decay" in line]
+    assert float(line.partition("%")[0]) > 50
+    for _ in range(30):
+        model.partial_fit(rows, y + 3)
+    assert np.mean(model.predict(rows) - y) > 2.3
+    model = TabMLPRegressor(preset="fast", random_state=0).fit(rows, y)
+    for _ in range(30):
+        model.partial_fit(rows, -y)
+    assert model.score(rows, -y) > 0.3
+
+
+def test_targets_of_the_same_rows_share_their_equations(monkeypatch):
+    """They cost a decomposition each, a hundred of them more than a time limit."""
+    sizes, eigh = [], np.linalg.eigh
+    monkeypatch.setattr(np.linalg, "eigh", lambda a: (sizes.append(len(a)), eigh(a))[1])
+    several = X @ RNG.normal(size=(3, 20)) + RNG.normal(size=(N, 20))
+    model = TabMLPRegressor(preset="fast", random_state=0).fit(X, several)
+    assert sizes == [3] * 8  # one a fold
+    alone = next(linear.ridge(X[:, :2], several[:, 4:5], np.ones(N), [0.1], 1))
+    together = next(linear.ridge(X[:, :2], several, np.ones(N), [0.1], 20))
+    np.testing.assert_allclose(together[0][:, 4:5], alone[0], rtol=1e-12)
+    assert parts_of(model)
+    del sizes[:]
+    several[:5, 3] = several[5:9, 7] = np.nan
+    TabMLPRegressor(preset="fast", random_state=0).fit(X, several)
+    assert sizes == [3] * 24
+
+
+def test_an_interrupt_while_the_part_is_blended_keeps_the_networks(monkeypatch):
+    solved = linear.train
+
+    def with_interrupt(*given):
+        monkeypatch.setattr(blend, "_blended", interrupted)
+        return solved(*given)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(linear, "train", with_interrupt)
+    with pytest.warns(UserWarning, match="ended early"):
+        model = TabMLPRegressor(preset="fast", random_state=0).fit(X, NOISY)
+    assert not parts_of(model)
+
+
+def test_a_blend_that_is_linear_alone_says_that_it_has_no_epochs(line):
+    pytest.importorskip("matplotlib")
+    assert "without epochs" in line.plot_history().get_title()
+
+
 @pytest.mark.parametrize("options", [{"recipes": [{"width": 8}]}, {"epochs": 4}])
 def test_networks_that_the_user_has_chosen_are_alone(options):
     assert not parts_of(TabMLPRegressor(preset="fast", **options).fit(X, NOISY))

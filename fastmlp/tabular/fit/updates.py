@@ -26,7 +26,7 @@ from fastmlp.tabular.fitted.fitted_table import FittedTable, HeldOut
 from fastmlp.tabular.fitted.results import WARNING
 from fastmlp.tabular.outcome.calibration import NumberCalibration
 from fastmlp.tabular.outcome.targets import Target
-from fastmlp.tabular.recipe import embedding, monotone
+from fastmlp.tabular.recipe import embedding, linear, monotone
 from fastmlp.tabular.recipe.blend import Blend, BlendResult
 from fastmlp.tabular.recipe.epoch_selection import mean_cost
 from fastmlp.tabular.recipe.folds import ScoredRows, Splits, parts_of
@@ -116,7 +116,9 @@ def _learned(group: Members, piece: Piece, rate: float, n_threads: int | None) -
     table, y, weights, _ = piece
     target, members = group.target.with_rows(y), range(len(group))
     group = replace(group, scale=target.widened(group.scale))
-    size = even(len(y), BATCH)
+    size, groups = even(len(y), BATCH), GROUPS
+    if group.is_linear:
+        rate, groups = linear.UPDATE_RATE * rate, linear.UPDATE_GROUPS
     rates = WarmUp(rate * size / BATCH, n_steps=FIRST_STEPS)
     ensemble_of(group.networks).partial_fit(
         [group.encoding.rows(table, member) for member in members],
@@ -124,7 +126,7 @@ def _learned(group: Members, piece: Piece, rate: float, n_threads: int | None) -
         sample_weight=weights,
         batch_size=size,
         optimizer=Adam(learning_rate=rates, beta_2=BETA_2),
-        groups=GROUPS,
+        groups=groups,
         n_threads=n_threads,
     )
     return group

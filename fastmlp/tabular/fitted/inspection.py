@@ -64,9 +64,12 @@ def history(fitted: FittedTable, ax: Axes | None) -> Axes:
         lines = {"members together": compared}
     for label, costs in lines.items():
         ax.plot(epochs, list(map(shown, costs)), label=label)
-    ax.axvline(facts.best_epoch, color="gray", linestyle=":", label="kept")
     ax.set(xlabel="epoch", ylabel=f"{metric}, out of fold")
-    ax.legend()
+    if facts.best_epoch:
+        ax.axvline(facts.best_epoch, color="gray", linestyle=":", label="kept")
+        ax.legend()
+    else:
+        ax.set_title("The blend is a linear part alone, without epochs.")
     return ax
 
 

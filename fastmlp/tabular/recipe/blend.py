@@ -164,15 +164,16 @@ def _with_linear_part(
         part = linear.train(data, result.division, deadline)
         if part is None and deadline is not None and time.monotonic() > deadline:
             why = LIMIT_REACHED
+        if part is not None:
+            blended = _blended([*result.trained, part], data, options, result.division)
     except KeyboardInterrupt:
-        why = members.INTERRUPTED
+        part, why = None, members.INTERRUPTED
         result = replace(result, stopped=why)
     if why:
         note = f"there is no linear part, because {why}"
         result = replace(result, notes=[*result.notes, note])
     if part is None:
         return result
-    blended = _blended([*result.trained, part], data, options, result.division)
     return replace(blended, notes=result.notes, stage_log=result.stage_log, stopped=result.stopped)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from fastmlp._core.history import History
 from fastmlp._models.network import Network
 from fastmlp._network import initializers
+from fastmlp._network.groups import Groups
 from fastmlp._network.spec import Spec, build
 from fastmlp.tabular.outcome import periods
 from fastmlp.tabular.recipe.epoch_selection import OutOfFold, calibrated_costs, places_of
@@ -35,6 +36,9 @@ from fastmlp.tabular.table.rows import EncodedRows
 DECAYS = (1.0, 0.1, 1e-2, 1e-4, 1e-6)
 MOST_ROWS = 10_000  # of more rows without times, networks have learned what is linear
 MOST_WEIGHTS = 1_000  # a part has at most these: equations for them take little time
+# Later rows are learned by Adam, whose steps have one size for each weight: so few weights need
+# larger ones to follow as networks do, and biases have full steps.
+UPDATE_RATE, UPDATE_GROUPS = 10.0, Groups(parametrization="ntk")
 ROWS_AT_A_TIME = 512  # larger products wait for threads of NumPy that other programs hold up
 SMALLEST = 1e-7  # deviation of an input that is not constant
 FIXED = 1e-9  # penalty of biases, which determines their common part
@@ -65,7 +69,10 @@ def suits(data: FitRows, preset: Preset) -> bool:
     if data.signs is not None or not (is_wanted or data.times is not None or target.are_hazards):
         return False
     width = width_of(data.columns, len(with_missing(data.columns, data.table)), LinearPart.bins)
-    is_small = width * (target.outputs if target.sums_to_one else 1) <= MOST_WEIGHTS
+    equations = target.outputs if target.sums_to_one else 1
+    if target.kind == "numbers":
+        equations = sum(1 for _ in _gaps(np.reshape(target.y, (len(target.y), -1))))
+    is_small = width * equations <= MOST_WEIGHTS
     is_class = target.kind == "classes"
     is_known = target.sums_to_one or target.are_hazards if is_class else target.row.is_square
     return bool(is_small and is_known)
@@ -171,32 +178,42 @@ def _inverse_deviations(variances: Array) -> Array:
     return np.divide(1.0, deviations, out=np.zeros_like(deviations), where=is_varied)
 
 
+def _gaps(y: Array) -> Iterator[tuple[Array, list[int]]]:
+    """Yield where targets are missing, and the columns of y whose gaps these are."""
+    columns: dict[bytes, list[int]] = {}
+    for k, missing in enumerate(np.isnan(y).T):
+        columns.setdefault(missing.tobytes(), []).append(k)
+    for of_gaps in columns.values():
+        yield np.isnan(y[:, of_gaps[0]]), of_gaps
+
+
 def ridge(
     x: EncodedRows, y: Array, weights: Array, decays: Sequence[float], outputs: int
 ) -> Iterator[tuple[Array, Array]]:
     """Yield the weights and biases of each penalty, with the least squares for standardised inputs.
 
-    Targets that are NaN are missing.
+    Targets that are NaN are missing. Those that are there in the same rows share the equations.
     """
-    solutions = [np.zeros((x.shape[1] + 1, outputs)) for _ in decays]
-    for k in range(outputs):
-        w = np.where(np.isnan(y[:, k]), 0.0, weights)
+    p = x.shape[1] + 1
+    solutions = [np.zeros((p, outputs)) for _ in decays]
+    for missing, of_outputs in _gaps(y):
+        w = np.where(missing, 0.0, weights)
         if not w.any():
             continue
-        w, of_output = w / w.sum(), np.nan_to_num(y[:, k]).astype(np.float64)
-        moments = np.zeros((x.shape[1] + 2,) * 2)  # moments of a one, the inputs and the target
-        for block, part, weight in _blocks(x, of_output, w):
+        w, targets = w / w.sum(), np.nan_to_num(y[:, of_outputs]).astype(np.float64)
+        moments = np.zeros((p + len(of_outputs),) * 2)  # of a one, the inputs and the targets
+        for block, part, weight in _blocks(x, targets, w):
             all_columns = np.column_stack([np.ones(len(block)), block, part])
             moments += all_columns.T @ (weight[:, np.newaxis] * all_columns)
         mean = moments[0]
         centred = moments - np.outer(mean, mean)
-        inverse = _inverse_deviations(np.diag(centred)[1:-1])
-        of_inputs, with_target = centred[1:-1, 1:-1], centred[1:-1, -1]
-        eigenvalues, vectors = np.linalg.eigh(of_inputs * np.outer(inverse, inverse))
-        turned = vectors.T @ (inverse * with_target)
-        for solution, decay in zip(solutions, decays, strict=True):
-            slopes = inverse * (vectors @ (turned / (np.maximum(eigenvalues, 0.0) + decay)))
-            solution[:, k] = mean[-1] - mean[1:-1] @ slopes, *slopes
+        inverse = _inverse_deviations(np.diag(centred)[1:p])
+        eigenvalues, vectors = np.linalg.eigh(centred[1:p, 1:p] * np.outer(inverse, inverse))
+        for at, k in enumerate(of_outputs, p):
+            turned = vectors.T @ (inverse * centred[1:p, at])
+            for solution, decay in zip(solutions, decays, strict=True):
+                slopes = inverse * (vectors @ (turned / (np.maximum(eigenvalues, 0.0) + decay)))
+                solution[:, k] = mean[at] - mean[1:p] @ slopes, *slopes
     for solution in solutions:
         yield solution[1:], solution[0]
 

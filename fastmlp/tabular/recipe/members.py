@@ -89,6 +89,11 @@ class Members:
         """The description of each network."""
         return self.networks[0].spec
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether these are networks without hidden layers, see `linear`."""
+        return len(self.spec.layer_sizes) == 2
+
     def predict_one(self, member: int, table: Table) -> Array:
         """Return the predictions of one member, (n, columns), in the user's units."""
         return np.asarray(self.target.decode(self.scale, *self._outputs([member], table), member))
