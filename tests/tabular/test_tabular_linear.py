@@ -327,3 +327,138 @@ def test_a_linear_part_keeps_to_a_time_limit(limit, monkeypatch):
         assert len(began) == 1
         assert not parts_of(model)
     assert (left_out in model.report().notes) == (limit is not None)
+
+
+# ------------------------------------------------------------ what has no solution
+
+ONES, SIGNS = np.ones((N, 1)), np.where(X > 0, 1.0, -1.0)
+DEGENERATE = {  # columns, targets, weights
+    "a constant column": (np.hstack([X, ONES]), NOISY, None),
+    "a column that is constant in most folds": (np.c_[X, np.arange(N) == 1], NOISY, None),
+    "constant columns alone": (np.ones((N, 3)), NOISY, None),
+    "duplicated columns": (np.hstack([X, X, X + 1e-9]), NOISY, None),
+    "columns of 1e300": (X * 1e300, NOISY, None),
+    "the largest numbers": (SIGNS * 1.7e308, NOISY, None),
+    "one row far away": (np.where(np.arange(N)[:, None] == 5, 1e300 * SIGNS, X), NOISY, None),
+    "columns of 1e-300": (X * 1e-300, NOISY, None),
+    "denormal columns": (X * 1e-310, NOISY, None),
+    "two rows": (X[:2], NOISY[:2], None),
+    "three rows": (X[:3], NOISY[:3], None),
+    "one target": (X, np.ones(N), None),
+    "weights of 1e-300": (X, NOISY, np.full(N, 1e-300)),
+    "weights of 1e300": (X, NOISY, np.full(N, 1e300)),
+    "one weight": (X, NOISY, np.where(np.arange(N) == 3, 1.0, 1e-15)),
+    "weights that nearly vanish": (X, NOISY, np.where(np.arange(N) % 2, 1.0, 1e-14)),
+}
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [
+        (case, kind)
+        for case in DEGENERATE
+        for kind in ("numbers", "numbers in time", "classes in time", "hazards")
+        if kind != "classes in time" or case not in {"two rows", "three rows"}  # of one class
+    ],
+)
+def test_degenerate_rows_have_a_finite_fit(case, kind):
+    x, y, weights = DEGENERATE[case]
+    given = {"time": np.arange(len(x))} if "time" in kind else {}
+    make = TabMLPRegressor
+    if kind == "hazards":
+        make, y = TabMLPSurvival, structured(np.exp(y), y > -9)
+    elif "classes" in kind:
+        make, y = TabMLPClassifier, np.arange(N) % 3 == 0
+    model = make(preset="fast", random_state=0).fit(x, y, weights, **given)
+    assert np.isfinite(model.predict(x)).all()
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e300, 1e307])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_targets_whose_squares_have_no_sum_are_refused(size):
+    with pytest.raises(ValueError, match="rescale y"):
+        TabMLPRegressor(preset="fast").fit(X, NOISY * size)
+
+
+def fails(error):
+    """Return a function that raises an error."""
+
+    def solve(*_):
+        raise error
+
+    return solve
+
+
+MADE = {  # the estimator, what is given to its fit, and a part of the solver
+    "numbers": (TabMLPRegressor, (X, NOISY), {}, "ridge"),
+    "numbers in time": (TabMLPRegressor, (X, NOISY), {"time": np.arange(N)}, "ridge"),
+    "classes in time": (TabMLPClassifier, (X, LABELS), {"time": np.arange(N)}, "_newton"),
+    "hazards": (TabMLPSurvival, lasting(100), {}, "_newton"),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+@pytest.mark.parametrize(
+    ("injected", "why"),
+    [
+        (fails(np.linalg.LinAlgError("singular")), "equations of a line have no finite solution"),
+        (fails(MemoryError()), "too little memory for the equations of a line"),
+        (None, "equations of a line have no finite solution"),
+    ],
+)
+def test_networks_remain_where_the_part_fails(kind, injected, why, monkeypatch):
+    make, rows, given, name = MADE[kind]
+    solve = getattr(linear, name)
+
+    def without_numbers(*given):
+        solved = solve(*given)
+        return (
+            (tuple(np.nan * a for a in each) for each in solved)
+            if name == "ridge"
+            else (np.nan * solved)
+        )
+
+    monkeypatch.setattr(linear, "suits", lambda data, preset: False)
+    alone = make(preset="fast", random_state=0).fit(*rows, **given)
+    monkeypatch.undo()
+    monkeypatch.setattr(linear, name, injected or without_numbers)
+    model = make(preset="fast", random_state=0).fit(*rows, **given)
+    assert not parts_of(model)
+    (note,) = [note for note in model.report().notes if "there is no linear part" in note]
+    assert note.endswith(why)
+    np.testing.assert_array_equal(model.predict(rows[0]), alone.predict(rows[0]))
+
+
+@pytest.mark.parametrize("weights", [np.inf, 1e300])
+def test_a_penalty_without_finite_weights_is_left_out(weights, monkeypatch):
+    """Predictions are limited, so that weights without an end had a cost that was a number."""
+    ridge = linear.ridge
+
+    def partly(*given):
+        for k, (slopes, biases) in enumerate(ridge(*given)):
+            yield slopes if k != 1 else slopes * weights, biases
+
+    monkeypatch.setattr(linear, "ridge", partly)
+    model = TabMLPRegressor(preset="fast", random_state=0).fit(X, NOISY)
+    (part,) = parts_of(model)
+    assert np.isfinite([network.parameters()["weights"] for network in part.networks]).all()
+
+
+@pytest.mark.parametrize("injected", [fails(np.linalg.LinAlgError("singular")), "not a number"])
+def test_folds_remain_where_the_part_of_all_rows_fails(injected, monkeypatch):
+    solve, calls = linear.ridge, []
+
+    def later(x, *given):
+        calls.append(len(x))
+        if len(x) < N:
+            return solve(x, *given)
+        return [(np.nan, np.nan)] if isinstance(injected, str) else injected()
+
+    monkeypatch.setattr(linear, "ridge", later)
+    model = TabMLPRegressor(preset="fast", random_state=0).fit(X, NOISY, time=np.arange(N))
+    assert calls[-1] == N
+    assert len(parts_of(model)) == 1
+    assert np.isfinite(model.predict(X)).all()
+    (note,) = [note for note in model.report().notes if "have not learned from all rows" in note]
+    assert note.endswith("equations of a line have no finite solution")

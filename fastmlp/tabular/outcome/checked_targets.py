@@ -44,7 +44,8 @@ def finite_numbers(y: ArrayLike) -> Array:
 
 def numbers_of(loss: str, y: ArrayLike) -> Array:
     """Return targets of a loss, (n, outputs), whose squares have finite sums."""
-    numbers = finite_numbers(y)
+    with np.errstate(invalid="ignore"):  # scikit-learn adds numbers whose sum may be no number
+        numbers = finite_numbers(y)
     KINDS[LOSSES[loss].loss.target_kind].check(numbers, "y", f"loss={loss!r}")
     with np.errstate(over="ignore"):
         largest = np.fmax.reduce(np.abs(numbers), axis=None)

@@ -158,14 +158,16 @@ def fit(data: FitRows, options: TrainingOptions) -> BlendResult:
 def _with_linear_part(
     result: BlendResult, data: FitRows, options: TrainingOptions, deadline: float | None
 ) -> BlendResult:
-    """Return the blend with a linear group, if it is solved in time."""
+    """Return the blend with a linear group, if it is solved, and in time."""
     part, why = None, ""
     try:
         part = linear.train(data, result.division, deadline)
-        if part is None and deadline is not None and time.monotonic() > deadline:
+        if part is None:
             why = LIMIT_REACHED
-        if part is not None:
+        else:
             blended = _blended([*result.trained, part], data, options, result.division)
+    except tuple(linear.FAILURES) as error:
+        part, why = None, linear.reason_of(error)
     except KeyboardInterrupt:
         part, why = None, members.INTERRUPTED
         result = replace(result, stopped=why)
@@ -228,7 +230,8 @@ def _trained_again(result: BlendResult, data: FitRows, options: TrainingOptions)
         progress.close()
     if why:
         note = f"the networks have not learned from all rows, because {why}"
-        stopped = "" if why == LIMIT_REACHED else why
+        by_user = why not in {LIMIT_REACHED, *linear.FAILURES.values()}
+        stopped = why if by_user else ""
         return replace(result, notes=[*result.notes, note], stopped=stopped)
     of_groups = "" if data.groups is None else " of groups that were not learned"
     note = f"the networks were trained again on all rows; scores are those of later rows{of_groups}"

@@ -95,7 +95,10 @@ def found(data: FitRows, rng: np.random.Generator) -> list[int]:
         return []
     weights = np.ones(len(table)) if data.weights.scores is None else data.weights.scores
     bins = min(BINS, max(0, INPUTS - width) // data.columns.n_numbers)
-    left = _left_by_ridge(data, pairs, weights, bins)
+    try:
+        left = _left_by_ridge(data, pairs, weights, bins)
+    except tuple(linear.FAILURES):
+        return []
     held_out = np.concatenate([weights[out] for _, out in pairs])
     names = []
     for at in candidates:

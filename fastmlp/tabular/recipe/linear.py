@@ -43,6 +43,12 @@ ROWS_AT_A_TIME = 512  # larger products wait for threads of NumPy that other pro
 SMALLEST = 1e-7  # deviation of an input that is not constant
 FIXED = 1e-9  # penalty of biases, which determines their common part
 MOST_STEPS, LEAST_STEP = 30, 1e-6  # Newton's method for classes ends by these
+# Errors that leave the part out, and the reason that a report gives: networks need no part.
+NO_SOLUTION = "the equations of a line have no finite solution"
+FAILURES = {
+    np.linalg.LinAlgError: NO_SOLUTION,
+    MemoryError: "there is too little memory for the equations of a line",
+}
 
 Terms = Callable[..., tuple[float, Array, Array]]  # a cost, its gradient and second derivatives
 
@@ -78,27 +84,47 @@ def suits(data: FitRows, preset: Preset) -> bool:
     return bool(is_small and is_known)
 
 
+def reason_of(error: BaseException) -> str:
+    """Return why an error of `FAILURES` leaves the part out."""
+    return next(why for kind, why in FAILURES.items() if isinstance(error, kind))
+
+
 def train(data: FitRows, division: Splits, deadline: float | None = None) -> TrainingResult | None:
-    """Return linear networks of each fold; None if none has a cost that is a number in time."""
+    """Return linear networks of each fold; None if the deadline comes before the first.
+
+    Raise LinAlgError if no penalty has a finite solution and cost.
+    """
     scored = data.scored
     best: tuple[float, Any] = math.inf, None
-    solved = _solved(data, division.learn, DECAYS, deadline)
+    solved, members = _solved(data, division.learn, DECAYS, deadline), None
     for decay, members in zip(DECAYS, solved, strict=False):
+        if not _are_finite(members):
+            continue
         held_out = _held_out(data, members, division.out)
         costs = calibrated_costs(scored.target, held_out.joint(scored.target), scored.cost_weights)
         cost = float(np.average(costs, weights=scored.cost_weights))
         if cost < best[0]:
             best = cost, (decay, members, held_out)
-    if best[1] is None:
+    if members is None:
         return None
+    if best[1] is None:
+        raise np.linalg.LinAlgError(NO_SOLUTION)
     decay, members, held_out = best[1]
     return TrainingResult(LinearPart(decay=decay), members, held_out, History())
 
 
 def trained_again(result: TrainingResult, data: FitRows, count: int) -> TrainingResult:
-    """Return ``count`` linear networks that have learned from all rows."""
+    """Return ``count`` linear networks that have learned from all rows.
+
+    If that fails, return the result as it is, ``stopped`` by the reason.
+    """
     rows = np.arange(len(data.table))
-    (members,) = _solved(data, [rows] * count, [result.recipe.decay])
+    try:
+        (members,) = _solved(data, [rows] * count, [result.recipe.decay])
+    except tuple(FAILURES) as error:
+        return replace(result, stopped=reason_of(error))
+    if not _are_finite(members):
+        return replace(result, stopped=NO_SOLUTION)
     return replace(result, members=members)
 
 
@@ -146,8 +172,17 @@ def _network(spec: Spec, weights: Array, biases: Array) -> Network:
     rng = np.random.default_rng(0)  # nothing is trained
     parameters = initializers.draw(spec, rng, ["zeros"])
     of_kind = dict(zip(spec.tensors, parameters, strict=True))
-    of_kind["weights"][0][...], of_kind["biases"][0][...] = weights, biases
+    with np.errstate(over="ignore"):  # what is not finite is left out
+        of_kind["weights"][0][...], of_kind["biases"][0][...] = weights, biases
     return Network.of(spec, parameters, rng)
+
+
+def _are_finite(members: Members) -> bool:
+    """Whether all weights are numbers, in the networks' dtype, too."""
+    kinds = (network.parameters() for network in members.networks)
+    return all(
+        np.isfinite(a).all() for each in kinds for k in ("weights", "biases") for a in each[k]
+    )
 
 
 def _held_out(data: FitRows, members: Members, out: Sequence[RowIndex]) -> OutOfFold:
@@ -265,8 +300,9 @@ def _newton(terms: Terms, start: Array) -> Array:
     solution, lowest, step = start, math.inf, np.zeros_like(start)
     for _ in range(MOST_STEPS):
         tried = solution + step
-        cost, gradient, matrix = terms(tried)
-        if cost > lowest:
+        with np.errstate(over="ignore", invalid="ignore"):  # what is tried may be too far
+            cost, gradient, matrix = terms(tried)
+        if not cost <= lowest:  # nor is NaN
             step = step / 2
             if np.abs(step).max() < LEAST_STEP:
                 break
