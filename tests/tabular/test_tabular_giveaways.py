@@ -18,6 +18,8 @@ CODE = RNG.integers(0, 4, N)
 RARE = np.arange(N) % 50 == 0
 FEW = np.where(RARE, 5.0, 0.0)
 
+MANY = {f"k{i}": AMOUNT * (i + 1) + 5 * i for i in range(23)}
+
 CASES = {  # the target, further columns, and those that give it away
     "classes, none": (LEFT, {}, ""),
     "a number with a gap": (LEFT, {"score": np.where(LEFT, 1, -1) + 0.1 * NOISE}, "score"),
@@ -33,6 +35,22 @@ CASES = {  # the target, further columns, and those that give it away
     "numbers, none": (AMOUNT, {}, ""),
     "a function that rises": (AMOUNT, {"log": np.log(AMOUNT - AMOUNT.min() + 1)}, "log"),
     "a function that falls, and a copy": (AMOUNT, {"k": -AMOUNT, "copy": AMOUNT**3}, "k or copy"),
+    "copies that the fit leaves out": (
+        AMOUNT,
+        {"k": AMOUNT, "d": X.c, "k2": AMOUNT, "c2": X.c, "k3": -AMOUNT, "k4": AMOUNT},
+        "k or k2 or k3 or k4",
+    ),
+    "one-to-one categories": (
+        CODE,
+        {"p": [f"c{i}" for i in CODE], "q": [f"d{9 - i}" for i in CODE], "number": 3 - CODE},
+        "p or q or number",
+    ),
+    "a copy of a category": (
+        LEFT,
+        {"p": np.where(LEFT, "l", "h"), "q": np.where(LEFT, "x", "a"), "r": ~LEFT},
+        "p or q or r",
+    ),
+    "more than can be read": (AMOUNT, MANY, " or ".join([*MANY][:20]) + " or 3 others"),
     "close, but not exactly": (AMOUNT, {"offer": AMOUNT + 0.4 * NOISE}, ""),
     "two targets, one of them told": (np.column_stack([AMOUNT, X.c - X.a]), {"k": AMOUNT}, ""),
 }

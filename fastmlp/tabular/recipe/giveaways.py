@@ -1,7 +1,8 @@
 """Columns that give the target away, such as a fee that is known only once a customer has left.
 
 A model that has such a column looks perfect, and fails where the column is not known yet. So where
-a fit is nearly exact, its report names the columns that tell the target alone.
+a fit is nearly exact, its report names the columns that tell the target alone, and their copies,
+which the fit does not use: whoever leaves out one of them would only find the next one.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from fastmlp.tabular.recipe.epoch_selection import is_nearly_exact
 from fastmlp.tabular.recipe.folds import FitRows, sums_by
 from fastmlp.tabular.recipe.presets import NEARLY_EXACT
 from fastmlp.tabular.recipe.selection import ranked_responses
-from fastmlp.tabular.table.columns import Array, RowIndex
+from fastmlp.tabular.table.columns import SAME, Array, RowIndex
 
 FEWEST_ROWS = 100  # fewer rows have such columns by chance
 MOST_ROWS = 4_000  # more rows hardly say more
 COUNTS = (64, 16, 4, 2)  # of parts of a column of numbers, by its quantiles; few rows need fewer
-MOST_NAMED = 3
+MOST_NAMED = 20
 
 
 def note_of(data: FitRows, costs: Array) -> list[str]:
@@ -35,10 +36,13 @@ def note_of(data: FitRows, costs: Array) -> list[str]:
     rows = np.random.default_rng(0).permutation(n)[:MOST_ROWS]
     y = ranked_responses(data.target)[rows]
     found = (place for place, parts in _parts(data, rows) if _told(y, parts) > NEARLY_EXACT)
-    told = [names[place] for place in dict.fromkeys(found)]
-    if not told:
+    first = {names[place] for place in found}
+    if not first:
         return []
-    shown = " or ".join(told[:MOST_NAMED])
+    reasons, copies = data.columns.left_out, {SAME + name for name in first}
+    told = [name for name in names if name in first or reasons.get(name) in copies]
+    others = len(told) - MOST_NAMED
+    shown = " or ".join([*told[:MOST_NAMED], *[f"{others:,} others"] * (others > 0)])
     return [
         f"{shown} alone tells the target nearly exactly: leave it out if it is not known before "
         "the target is"
