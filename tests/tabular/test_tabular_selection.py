@@ -264,3 +264,52 @@ def test_a_part_of_a_table_has_what_is_derived_from_its_columns():
     permuted = part.permuted(of_part, 1, np.random.default_rng(0))
     np.testing.assert_array_equal(permuted.numbers[:, : n - 1], of_part.numbers[:, : n - 1])
     assert np.any(permuted.numbers[:, -1] != of_part.numbers[:, -1])
+
+
+def with_a_hard_target(is_class, seed):
+    """Return columns and sixty targets of the first two, then one that needs the third alone."""
+    rng = np.random.default_rng(seed)
+    a, b, h, other = rng.normal(size=(4, N))
+    table = np.c_[a, b, h, other, rng.normal(size=(N, 10))]
+    slopes = np.random.default_rng(99).normal(size=(2, 60))
+    easy = np.outer(np.sin(2 * a), slopes[0]) + np.outer(a * b, slopes[1])
+    hard = 2 * np.sin(3 * h) if is_class else 2 * np.abs(h) - 1.6
+    y = np.c_[easy + 0.5 * rng.normal(size=(N, 60)), hard + 0.3 * rng.normal(size=N)]
+    return table, (y > 0).astype(int) if is_class else y
+
+
+@pytest.mark.parametrize(("is_class", "seed"), [(False, 0), (True, 0), (True, 1)])
+def test_a_column_that_one_of_many_targets_needs_is_kept(is_class, seed):
+    """In the mean over all it was one sixtieth of the cost, less than the noise of the others."""
+    kind = TabMLPClassifier if is_class else TabMLPRegressor
+    model = kind(**SMALL).fit(*with_a_hard_target(is_class, seed))
+    assert not {"column 0", "column 1", "column 2"} & model.left_out_.keys()
+    assert len(model.left_out_) > 5
+
+
+def test_of_many_columns_remains_what_one_of_many_targets_needs():
+    table, y = with_a_hard_target(is_class=False, seed=0)
+    target, columns = NumericTarget.of(y, "squared_error"), Columns.of(table)
+    responses = selection.ranked_responses(target)
+    alone, in_all = (
+        selection.explained_alone(columns, columns.read(table), responses, are_several)
+        for are_several in (True, False)
+    )
+    assert np.argmax(alone) == 2
+    assert np.argmax(in_all) != 2
+
+
+def test_a_target_that_is_predicted_worse_refuses_a_set(monkeypatch):
+    """By chance one of many is, as seldom as a single one."""
+    chooser = object.__new__(selection.Chooser)
+    monkeypatch.setattr(selection.Chooser, "weights", None)
+    rng = np.random.default_rng(0)
+    before = 1 + 0.1 * rng.normal(size=(400, 60))
+    after = before - 0.1 + 0.01 * rng.normal(size=before.shape)
+    assert chooser.is_better(before, after)
+    assert not chooser.is_better(after, before)
+    after[:, 7] = before[:, 7] + 0.1 + 0.01 * rng.normal(size=400)
+    assert not chooser.is_better(before, after)
+    assert chooser.is_better(before[:, :1], after[:, :1])
+    assert selection.needed_errors(1) == pytest.approx(selection.NEEDED)
+    assert selection.needed_errors(2) == pytest.approx(1.4096, abs=1e-4)

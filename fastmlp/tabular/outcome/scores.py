@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.tabular.outcome.classes import codes_of
 from fastmlp.tabular.outcome.loss_rows import LOSSES, MEANS
-from fastmlp.tabular.outcome.targets import ClassTarget, NumericTarget, Target, codes_of
+from fastmlp.tabular.outcome.targets import ClassTarget, NumericTarget, Target
 
 Array = NDArray[Any]
 

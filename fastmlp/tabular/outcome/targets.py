@@ -20,6 +20,7 @@ from fastmlp._network import losses
 from fastmlp._network.losses import Loss
 from fastmlp.tabular.outcome import temperature
 from fastmlp.tabular.outcome.calibration import LabelCalibration, NumberCalibration, means_of
+from fastmlp.tabular.outcome.classes import codes_of
 from fastmlp.tabular.outcome.conformal import residuals_of
 from fastmlp.tabular.outcome.loss_rows import (
     AVERAGING,
@@ -37,7 +38,6 @@ EVERY_MEMBER = np.s_[:, np.newaxis]  # index of a scale for predictions (members
 DEVIATION_OF_QUARTILES = 0.7413  # a normal deviation over the interquartile range
 FARTHEST = 1e18  # bound of scaled targets; only held-out rows can be as far from the training rows
 SMALLEST_SHRINK = 0.8  # of the residuals of all members to those of the members that hold a row out
-MOST_SHOWN = 10  # classes in an error message
 # Prefixes of scorers of scikit-learn that use labels instead of probabilities.
 OF_LABELS = ("accuracy", "balanced_accuracy", "f1", "jaccard", "matthews", "precision", "recall")
 
@@ -289,13 +289,17 @@ class NumericTarget:
         Those of several targets are means over the targets that are there; `cost_weights` are
         those with which they belong in a mean over rows.
         """
-        m, y = self.outputs, self.y[rows]
-        costs = self.row.cost(y, prediction[..., :m], prediction[..., m:], self.unit, self.loss)
+        m, y, costs = self.outputs, self.y[rows], self.costs_of_outputs(prediction, rows)
         if (missing := np.isnan(y)).any():
             missing = np.broadcast_to(missing, costs.shape)
             counts = np.maximum(np.count_nonzero(~missing, axis=-1), 1)
             return np.asarray(np.where(missing, 0.0, costs).sum(axis=-1) / counts)
         return np.asarray(costs[..., 0] if m == 1 else costs.mean(axis=-1))
+
+    def costs_of_outputs(self, prediction: Array, rows: RowIndex | slice = slice(None)) -> Array:
+        """Return the costs of each target, (..., n, targets), NaN where it is missing."""
+        m, y = self.outputs, self.y[rows]
+        return self.row.cost(y, prediction[..., :m], prediction[..., m:], self.unit, self.loss)
 
     @property
     def least_costs(self) -> Array | None:
@@ -772,21 +776,12 @@ class MultiLabelTarget(ClassTarget):
 
     def costs(self, prediction: Array, rows: RowIndex | slice = slice(None)) -> Array:
         """Return the log loss of rows, (..., n), averaged over labels."""
+        return np.asarray(self.costs_of_outputs(prediction, rows).mean(axis=-1))
+
+    def costs_of_outputs(self, prediction: Array, rows: RowIndex | slice = slice(None)) -> Array:
+        """Return the log loss of each label, (..., n, labels)."""
         right = np.where(self.y[rows] > 0, prediction, 1 - prediction)
-        return np.asarray(-np.log(np.maximum(right, SMALLEST)).mean(axis=-1))
+        return np.asarray(-np.log(np.maximum(right, SMALLEST)))
 
 
 Target: TypeAlias = NumericTarget | ClassTarget
-
-
-def codes_of(y: Array, classes: Array) -> RowIndex:
-    """Return the place of each label among classes; raise ValueError for an unknown label."""
-    codes = {label: k for k, label in enumerate(classes.tolist())}
-    for label in y.tolist():
-        if label not in codes:
-            shown = ", ".join(map(repr, classes.tolist()[:MOST_SHOWN]))
-            raise ValueError(
-                f"the target holds {label!r} but the model knows {len(codes)} classes ({shown}"
-                f"{', ...' * (len(codes) > MOST_SHOWN)}): remove such rows"
-            )
-    return np.fromiter(map(codes.__getitem__, y.tolist()), np.int64, len(y))

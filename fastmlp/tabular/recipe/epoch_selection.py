@@ -121,15 +121,24 @@ def is_gain(
 ) -> bool:
     """Whether costs of rows have fallen by more than the noise, and a share of what is left.
 
-    See `presets.NOISE`; ``least`` is that share. The noise is the standard error of the mean, by
-    how far it moves without each row: few heavy rows are no more certain than few rows.
+    See `presets.NOISE`; ``least`` is that share.
     """
-    gain, n = np.average(before - after, weights=weights), len(after)
-    shares = np.full(n, 1 / n) if weights is None else weights / weights.sum()
-    moves = shares * (before - after - gain) / np.maximum(1 - shares, SMALLEST_REST)
-    error = (1 - 1 / n) * math.sqrt(np.sum(moves**2))
+    gain, error = gain_and_error(before, after, weights)
     cost = abs(np.average(after, weights=weights))
     return bool(gain > max(noise * error, least * cost))
+
+
+def gain_and_error(before: Array, after: Array, weights: Array | None) -> tuple[Array, Array]:
+    """Return by how much the mean cost of rows, (n,) or (n, targets), has fallen, and the noise.
+
+    The noise is the standard error of the mean, by how far it moves without each row: few heavy
+    rows are no more certain than few rows.
+    """
+    gain, n = np.average(before - after, axis=0, weights=weights), len(after)
+    shares = np.full(n, 1 / n) if weights is None else weights / weights.sum()
+    shares = shares.reshape(n, *[1] * (after.ndim - 1))
+    moves = shares * (before - after - gain) / np.maximum(1 - shares, SMALLEST_REST)
+    return gain, (1 - 1 / n) * np.sqrt(np.sum(moves**2, axis=0))
 
 
 def is_nearly_exact(scored: ScoredRows, costs: Array) -> bool:

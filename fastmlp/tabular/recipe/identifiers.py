@@ -24,7 +24,12 @@ from fastmlp.tabular.recipe.epoch_selection import is_gain
 from fastmlp.tabular.recipe.folds import FitRows, Splits, at_most, sums_by
 from fastmlp.tabular.recipe.members import TrainingOptions
 from fastmlp.tabular.recipe.presets import Preset
-from fastmlp.tabular.recipe.selection import MOST_CHOOSING, Chooser, ranked_responses
+from fastmlp.tabular.recipe.selection import (
+    MOST_CHOOSING,
+    Chooser,
+    mean_of_targets,
+    ranked_responses,
+)
 from fastmlp.tabular.table.columns import Array, Columns, RowIndex
 from fastmlp.tabular.table.encoding import Encoding, width_of, with_missing
 
@@ -61,7 +66,8 @@ def with_names(
     chooser = Chooser.of(data, options, rng, max(MOST_CHOOSING, min(ROWS * values, MOST_ROWS)))
     if chooser is None or chooser.takes_long(options.deadline):
         return columns, ""
-    before, after = (chooser.costs(chooser.trained(each)[0]) for each in (columns, named))
+    of_each = (chooser.costs(chooser.trained(each)[0]) for each in (columns, named))
+    before, after = map(mean_of_targets, of_each)
     if not is_gain(before, after, chooser.weights, noise=NOISE, least=0.0):
         return columns, ""
     shown = ", ".join(columns.names[place] for place in names)

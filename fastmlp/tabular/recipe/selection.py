@@ -9,6 +9,10 @@ Whoever tries many sets finds one that is better by chance. So the last third of
 no part in the choice, judges: the columns are left out if these rows are predicted better without
 them by more than twice the standard error of the difference.
 
+Of several targets, one may need a column that the others do not, and hardly counts in their mean.
+So each has a say: a column that one of them needs stays, and a set that one is predicted worse by
+is refused.
+
 To permute each of many columns takes time that grows with their square. Of more than
 `MOST_PERMUTED` columns a quarter remains, and again: those with the largest weights, and those that
 say most alone, since few rows teach many weights little (Fan and Lv 2008, "Sure independence
@@ -20,13 +24,18 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.tabular.outcome.targets import Target, baseline
-from fastmlp.tabular.recipe.epoch_selection import calibrated_costs, is_gain, ranked
+from fastmlp.tabular.outcome.targets import MultiLabelTarget, NumericTarget, Target, baseline
+from fastmlp.tabular.recipe.epoch_selection import (
+    gain_and_error,
+    is_gain,
+    ranked,
+)
 from fastmlp.tabular.recipe.folds import FitRows, Splits, at_most, parts_for, sums_by
 from fastmlp.tabular.recipe.members import Members, TrainingOptions, seconds_of_epoch, train
 from fastmlp.tabular.recipe.presets import NEARLY_EXACT, Preset, Recipe, epochs_of
@@ -62,6 +71,7 @@ class Candidate(NamedTuple):
     places: list[int]
     cost: float  # of held-out rows among those that choose
     judged: Array  # predictions of the rows that judge
+    targets: int
 
 
 @dataclass(frozen=True)
@@ -125,9 +135,10 @@ class Chooser:
             found.append(candidate)
             if len(places) > MOST_PERMUTED:
                 size = max(MOST_PERMUTED, int(KEPT_SHARE * len(places)))
+                y, are_several = ranked_responses(data.target), candidate.targets > 1
                 measures = (
                     weights_by_column(data.columns, group),
-                    explained_alone(data.columns, data.table, ranked_responses(data.target)),
+                    explained_alone(data.columns, data.table, y, are_several),
                 )
                 orders = (np.argsort(-values, kind="stable") for values in measures)
                 best = [*dict.fromkeys(np.column_stack([*orders]).reshape(-1).tolist())]
@@ -149,15 +160,27 @@ class Chooser:
             raise KeyboardInterrupt
         scored = data.scored
         joint = result.held_out.joint(scored.target)
-        costs = calibrated_costs(scored.target, joint, scored.cost_weights)
-        cost = float(np.average(costs, weights=scored.cost_weights))
+        weights = scored.cost_weights
+        costs = costs_of_targets(scored.target, scored.target.calibrated(joint, weights))
+        cost = float(np.average(mean_of_targets(costs), weights=weights))
         judged = result.members.predict(columns.part(self.judging.table, self.data.columns))
-        return Candidate(columns.places, cost, judged), data, result.members
+        candidate = Candidate(columns.places, cost, judged, costs.shape[1])
+        return candidate, data, result.members
 
     def costs(self, candidate: Candidate) -> Array:
-        """Return the costs of the rows that judge."""
+        """Return the costs of the rows that judge, (n, targets)."""
         target = self.judging.target
-        return calibrated_costs(target, candidate.judged, self.weights)
+        return costs_of_targets(target, target.calibrated(candidate.judged, self.weights))
+
+    def is_better(self, before: Array, after: Array) -> bool:
+        """Whether the rows that judge have lower costs, in the mean, and no target has higher ones.
+
+        See `costs`.
+        """
+        gain, error = gain_and_error(after, before, self.weights)
+        is_worse = after.shape[1] > 1 and np.any(gain > needed_errors(after.shape[1]) * error)
+        means = mean_of_targets(before), mean_of_targets(after)
+        return not is_worse and is_gain(*means, self.weights)
 
     @property
     def weights(self) -> Array | None:
@@ -183,15 +206,15 @@ def select(data: FitRows, options: TrainingOptions, rng: np.random.Generator) ->
     judging, weights = chooser.judging, chooser.weights
     constant = baseline(judging.target, judging.weights.scores)
     before, after = (chooser.costs(one) for one in (whole, best))
-    explained = constant.explained(judging.target, after, weights)
-    if is_gain(before, after, weights) and explained is not None and explained > NEARLY_EXACT:
+    explained = constant.explained(judging.target, mean_of_targets(after), weights)
+    if chooser.is_better(before, after) and explained is not None and explained > NEARLY_EXACT:
         longer = replace(chooser, options=replace(chooser.options, preset=LONGER))
         sets = (chooser.data.columns.only(one.places) for one in (whole, best))
         before, after = (longer.costs(longer.trained(columns)[0]) for columns in sets)
-    if not is_gain(before, after, weights):
+    if not chooser.is_better(before, after):
         return nothing
-    shown = judging.target.shown
-    scores = [shown(float(np.average(costs, weights=weights))) for costs in (before, after)]
+    shown, means = judging.target.shown, map(mean_of_targets, (before, after))
+    scores = [shown(float(np.average(costs, weights=weights))) for costs in means]
     note = (
         f"{len(best.places)} of {len(whole.places)} columns are used: without the others, rows "
         f"that did not choose them had {judging.target.metric} {scores[1]:.3g} in place of "
@@ -199,6 +222,30 @@ def select(data: FitRows, options: TrainingOptions, rng: np.random.Generator) ->
     )
     left_out = set(whole.places).difference(best.places)
     return Selection(dict.fromkeys(sorted(left_out), NOTHING), [note])
+
+
+def costs_of_targets(
+    target: Target, prediction: Array, rows: RowIndex | slice = slice(None)
+) -> Array:
+    """Return the costs of rows for each target, (n, targets); classes and quantiles are one."""
+    if target.outputs_are_columns and np.ndim(target.y) > 1 and target.y.shape[1] > 1:
+        assert isinstance(target, NumericTarget | MultiLabelTarget)
+        return target.costs_of_outputs(prediction, rows)
+    return target.costs(prediction, rows)[:, np.newaxis]
+
+
+def mean_of_targets(costs: Array) -> Array:
+    """Return the mean over targets of costs, (n, targets)."""
+    return np.asarray(costs[:, 0] if costs.shape[1] == 1 else costs.mean(axis=1))
+
+
+def needed_errors(targets: int) -> float:
+    """Return the standard errors by which one of so many targets has to need a column.
+
+    One of many does so by chance as seldom as a single one by `NEEDED`.
+    """
+    normal = NormalDist()
+    return normal.inv_cdf(1 - (1 - normal.cdf(NEEDED)) / targets)
 
 
 def weights_by_column(columns: Columns, group: Members) -> Array:
@@ -219,25 +266,28 @@ def ranked_responses(target: Target) -> Array:
     return (y if y.shape[1] > 1 else np.equal(y, np.arange(target.outputs))).astype(np.float64)
 
 
-def explained_alone(columns: Columns, table: Table, y: Array) -> Array:
+def explained_alone(columns: Columns, table: Table, y: Array, are_several: bool = False) -> Array:
     """Return the share of y, (n, outputs), that each column explains alone, numbers first.
 
     Numbers do so by a parabola of their ranks, categories by a mean of each; less what as many
-    means explain by chance.
+    means explain by chance. If outputs ``are_several`` targets, the share is the largest of these.
     """
     n = len(table)
     y = y - y.mean(axis=0)
-    y = y / max(np.linalg.norm(y), np.finfo(float).tiny)
+    y = y / np.maximum(np.linalg.norm(y, axis=0 if are_several else None), np.finfo(float).tiny)
+
+    def total(squares: Array) -> float:
+        return float(squares.sum(axis=0).max() if are_several else squares.sum())
+
     shares = []
     for column in table.numbers[:, : len(columns.numbers)].T:
         ranks = np.nan_to_num(ranks_of(column))
         basis = np.linalg.qr(np.column_stack([np.ones(n), ranks, ranks**2]))[0][:, 1:]
-        shares.append(np.sum((basis.T @ y) ** 2) - 2 / n)
+        shares.append(total((basis.T @ y) ** 2) - 2 / n)
     for codes in table.codes.T:
         _, number, counts = np.unique(codes, return_inverse=True, return_counts=True)
-        shares.append(
-            np.sum(sums_by(number, y) ** 2 / counts[:, np.newaxis]) - (len(counts) - 1) / n
-        )
+        squares = sums_by(number, y) ** 2 / counts[:, np.newaxis]
+        shares.append(total(squares) - (len(counts) - 1) / n)
     return np.array(shares)
 
 
@@ -262,11 +312,15 @@ def are_needed(
         parts = []
         for k, (table, rows) in enumerate(zip(tables, out, strict=True)):
             z = engines[k].predict(group.encoding.rows(table, k))
-            parts.append(data.target.costs(data.target.decode(group.scale, z, k), rows))
+            predictions = data.target.decode(group.scale, z, k)
+            parts.append(costs_of_targets(data.target, predictions, rows))
         return np.concatenate(parts)
 
     plain, needed = costs(tables), []
+    mean, targets = mean_of_targets(plain), plain.shape[1]
     for k in range(len(data.columns.used)):
-        permuted = [data.columns.permuted(table, k, rng) for table in tables]
-        needed.append(is_gain(costs(permuted), plain, of_rows, noise=NEEDED, least=0.0))
+        permuted = costs([data.columns.permuted(table, k, rng) for table in tables])
+        by_all = is_gain(mean_of_targets(permuted), mean, of_rows, noise=NEEDED, least=0.0)
+        gain, error = gain_and_error(permuted, plain, of_rows)
+        needed.append(by_all or (targets > 1 and np.any(gain > needed_errors(targets) * error)))
     return np.array(needed)
