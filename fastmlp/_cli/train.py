@@ -140,7 +140,7 @@ def train(options: argparse.Namespace) -> None:
         of_fit = {"y": tables.named(y, target), "time": times}
     if options.loss and options.task == "classification":
         raise UsageError("--loss is that of a regression: leave it out, or --task classification")
-    if valid is not None:  # before the fit, which mistakes in it would waste
+    if valid is not None:  # It is checked before the fit, whose time a mistake here would waste.
         valid = take_rows(valid, models.known_rows(valid, dict.fromkeys(targets, "--valid")))
         truth, of_truth = models.truth_of(valid, target, options.weight, "--valid")
         if options.event:

@@ -70,7 +70,7 @@ class Plan:
         self.sums = None
 
     def set_steps(self, step: int, rates: npt.NDArray[np.float64]) -> None:
-        """Set the values of the steps from one on, whose learning rates are given."""
+        """Set learning rates, weight decays and dropouts of the steps that begin with ``step``."""
         self.step, self.learning_rates, n_steps = step, rates, len(rates)
         decay = getattr(self.optimizer, "weight_decay", None)
         if callable(decay):

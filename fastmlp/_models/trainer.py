@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 FUSED_SECONDS = 0.05  # approximate length of a call of several epochs, which an interrupt may undo
 MIN_FUSED_EPOCHS = 8  # fewer are not worth the snapshot before them
-STORED_SECONDS = 0.5  # the same where passive callbacks get the parameters after each epoch
+# The same length where callbacks that change nothing get the parameters after each epoch.
+STORED_SECONDS = 0.5
 MIN_STORED_EPOCHS = 2
 STORED_BYTES = 2**24  # most memory for these parameters
 

@@ -22,7 +22,8 @@ class Link:
     value: Callable[[Array], Array]  # z: the prediction, a new array
     product: Callable[[Array, Array], Array]  # (p, a): the gradient by z of sum(a * value(z))
     bend: Callable[[Array, Array, Array], Array]  # (p, a, s): that of sum(a * tangent(p, s))
-    forward: Callable[[Array, Array], Array] | None = None  # `tangent`, if it is not `product`
+    # (p, s): the function of `tangent`; None if `product` is it, too.
+    forward: Callable[[Array, Array], Array] | None = None
 
     def tangent(self, p: Array, s: Array) -> Array:
         """Return the derivative of p along s."""

@@ -198,7 +198,7 @@ def _of_all(schema: Any, fragments: Sequence[Any]) -> Any:
 
 
 def number_types(fragments: Iterable[Any]) -> dict[str, Any]:
-    """Return, of columns of integers or floats, a type that holds the numbers of all files."""
+    """Return a common type for each numeric column whose type differs between files."""
     pyarrow = require("ArrowBlocks", "pyarrow")
     types: dict[str, set[Any]] = {}
     for schema in {fragment.path: fragment.physical_schema for fragment in fragments}.values():

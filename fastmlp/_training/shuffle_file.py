@@ -53,7 +53,7 @@ class ShuffleFile:
     reads the parts of a run in another order, since the rows of a part stay together.
     """
 
-    like: Data  # a block like those of the source, once there was one
+    like: Data  # an empty block with the dtypes of the source; it is set with the first block
 
     def __init__(self, folder: Any, rows: int) -> None:
         self.folder, self.rows = folder, rows  # a run has these rows; 0: `RUN_BYTES` decides

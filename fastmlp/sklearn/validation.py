@@ -172,7 +172,8 @@ def refuse_labels(y: Array) -> None:
 
 def sound(X: Any, name: str) -> Any:
     """Return X; raise an error for a source, masks, or sparse indices out of range."""
-    if type(X) is not np.ndarray:  # most are, and calls take time
+    # Most inputs are plain arrays, which need neither check, and each call would take time.
+    if type(X) is not np.ndarray:
         check.no_source(X)
         check_unmasked(**{name: X})
     if isinstance(X, SparseRows):

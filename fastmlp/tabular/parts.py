@@ -44,7 +44,8 @@ class Summary(NamedTuple):
     used: int  # rows whose weight is not 0
     size: int  # bytes
     sample: Any  # rows that show the columns
-    having: dict[Any, tuple[int, TableChunk]]  # a place and its row, by property
+    # For each property, such as a class, the first row that has it and where it is in the block.
+    having: dict[Any, tuple[int, TableChunk]]
     groups: dict[Any, int]  # numbers of used rows
     classes: Counter[Any]  # numbers of used rows
 

@@ -152,7 +152,7 @@ def _ancestors(value: Value) -> list[Layer]:
 
 
 def _branches(value: Value) -> list[Value] | None:
-    """Return networks whose mean a value is, if they share nothing but the inputs."""
+    """Return the networks of which a value is the mean; None if they share more than inputs."""
     n = len(value.terms)
     needs = [_ancestors(graph.value_of(layer)) for layer in value.terms]
     if n < 2 or not all(needs) or len({k for need in needs for k in need}) < sum(map(len, needs)):

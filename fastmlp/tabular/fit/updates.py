@@ -49,7 +49,7 @@ Piece: TypeAlias = tuple[Table, Array, Array | None, Array]
 class LatestRows(NamedTuple):
     """Rows that were predicted before they were learned from."""
 
-    y: Array  # the form is that of the target of the networks
+    y: Array  # in the form in which a target holds them for the networks, see `Target.y`
     weights: Array  # scores weigh rows by them
     predictions: Array
     table: Table | None  # None after a file

@@ -74,7 +74,10 @@ def risks(hazards: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class SurvivalTarget(MultiLabelTarget):
-    """Times and events, (n, 2); its classes are the ends of the intervals, its labels hazards."""
+    """Times and events, (n, 2), as one label for each interval: whether the event was in it.
+
+    Its classes are the ends of the intervals, and the probabilities of its labels are the hazards.
+    """
 
     estimator: ClassVar = "TabMLPSurvival"  # messages name it
     name: ClassVar = "hazards"

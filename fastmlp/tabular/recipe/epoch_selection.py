@@ -179,7 +179,8 @@ class BestEpoch:
     epoch: int = 0  # from 1
     share: float = 0.0  # the part of the schedule that was over at this epoch
     held_out: Any = None  # its `OutOfFold`
-    snapshot: Any = None  # of the engines; None once they have these weights again
+    # The weights of this epoch. It is None once the engines have got these weights back.
+    snapshot: Any = None
 
     def costs(self, scored: ScoredRows) -> Array:
         """Return the cost of each row in this epoch, after calibration."""

@@ -133,7 +133,7 @@ def release() -> None:
 
 
 def _without_views(batch: Any) -> Any:
-    """Return a batch whose columns of views hold their texts or bytes themselves."""
+    """Return a batch whose columns of Arrow's view types are made plain text or bytes."""
     columns = [
         column.cast(VIEWS[str(column.type)]) if str(column.type) in VIEWS else column
         for column in batch.columns
