@@ -19,7 +19,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, StrOptions
 
 from fastmlp._core.fit_lock import FitLock
-from fastmlp._core.keywords import synonym
+from fastmlp._core.keywords import near, synonym
 from fastmlp._files import storage
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._validation import check
@@ -264,7 +264,7 @@ def _remedy(estimator: Validated, name: str) -> str:
         return f"Widths of hidden layers are given by name: hidden_layer_sizes={value!r}"
     for allowed in estimator._parameter_constraints[name]:
         if isinstance(value, str) and isinstance(allowed, StrOptions):
-            meant = synonym(value, allowed.options)
+            meant = synonym(value, allowed.options) or near(value, allowed.options)
             return f"Use {meant!r} here." if meant else ""
     return ""
 

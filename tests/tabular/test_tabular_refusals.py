@@ -127,7 +127,7 @@ DATA = [
 ]
 # The same of a classifier.
 CLASSES = [
-    ("one class", np.zeros(N, int)),
+    ("one class, 0, .* add rows of another class", np.zeros(N, int)),
     ("y contains NaN, None or NA", ["a", None, "b"] * (N // 3)),
     ("y contains NaN, None or NA", np.array(["a", np.nan] * (N // 2), object)),
     ("y contains NaN but labels are expected: drop", np.where(Y > 1, np.nan, 0)),

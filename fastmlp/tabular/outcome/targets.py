@@ -530,7 +530,10 @@ class ClassTarget:
             return MultiLabelTarget.of_labels(labels, smoothing)
         classes, codes = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
-            raise ValueError(f"y has one class, {classes[0]}, but at least two are expected")
+            raise ValueError(
+                f"y has one class, {classes[0]}, but at least two are expected: look how rows and "
+                "labels were selected, and add rows of another class"
+            )
         return ClassTarget.of(codes, classes, smoothing)
 
     @staticmethod
