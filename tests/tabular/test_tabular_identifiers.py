@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ import pytest
 
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
-from fastmlp.tabular.recipe import identifiers
+from fastmlp.tabular.recipe import identifiers, linear
 
 N = 900
 RNG = np.random.default_rng(4)
@@ -178,7 +179,33 @@ def test_later_rows_are_read_like_those_of_the_fit():
 
 
 def test_a_short_time_limit_leaves_numbers():
-    assert names_of(regressor(time_limit=0.01).fit(FRAME, Y)) == []
+    model = regressor(time_limit=0.01).fit(FRAME, Y)
+    assert names_of(model) == []
+    assert identifiers.LATE in model.report().notes
+
+
+@pytest.mark.parametrize("limit", [None, 1000.0])
+@pytest.mark.parametrize(("step", "calls"), [("ridge", 1), ("_costs", 3)])
+def test_the_search_keeps_to_its_share_of_a_time_limit(step, calls, limit, monkeypatch):
+    """Equations of many inputs, and many columns, took longer than a short limit."""
+    late, taken, now = [0.0], [], time.monotonic
+    of = linear if step == "ridge" else identifiers
+    solve = getattr(of, step)
+
+    def slow(*given):
+        taken.append(None)
+        late[0] += identifiers.TIME_SHARE * 1000.0
+        return solve(*given)
+
+    monkeypatch.setattr(time, "monotonic", lambda: now() + late[0])
+    numbers = FRAME.assign(other=SHOP % 17)
+    with monkeypatch.context() as patch:
+        patch.setattr(of, step, slow)
+        patch.setattr(linear, "suits", lambda data, preset: False)
+        model = regressor(time_limit=limit).fit(numbers, Y)
+    assert (identifiers.LATE in model.report().notes) == (limit is not None)
+    assert len(taken) == (calls if limit else 3 if step == "ridge" else 6)
+    assert bool(names_of(model)) == (limit is None)
 
 
 def test_blocks_of_arrow_are_read_like_a_frame(model):

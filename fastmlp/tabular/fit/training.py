@@ -152,9 +152,9 @@ def _with_names(
     if not isinstance(parameters["categorical_features"], str):
         return read
     columns, note = identifiers.with_names(read.data, options, rng)
+    read.rows.plan.notes.extend([note] * bool(note))
     if columns is read.rows.columns:
         return read
-    read.rows.plan.notes.append(note)
     return read.with_columns(columns)
 
 

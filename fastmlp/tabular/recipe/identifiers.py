@@ -15,7 +15,8 @@ the course from one to the next, which a network reads from numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -48,6 +49,8 @@ PRIOR_ROWS = 4.0  # the mean of neighbours counts as so many rows of a value
 SMALLEST = 1e-12  # weight of rows
 ROWS = 8  # of each value, on which quick fits learn
 NOISE = 1.0  # standard errors of the gain of quick fits
+TIME_SHARE = 1 / 10  # largest share of a time limit that the search takes, before quick fits
+LATE = "no whole numbers were tried as names, because of time_limit"
 LEAST_GAIN = 0.01  # least share of the variance of the target that names explain
 
 
@@ -56,16 +59,21 @@ def with_names(
 ) -> tuple[Columns, str]:
     """Return columns in which names are categories, and a note; else the same columns.
 
-    Quick fits judge whether networks gain by them, too.
+    Quick fits judge whether networks gain by them, too. If there is no time, the columns are the
+    same, and the note says so.
     """
-    columns, names = data.columns, found(data, rng)
+    columns, names = data.columns, found(data, rng, options.deadline)
+    if names is None:
+        return columns, LATE
     if not names:
         return columns, ""
     named = columns.with_names(names, data.table)
     values = max(len(column.values or ()) for place, column in named.categories if place in names)
     chooser = Chooser.of(data, options, rng, max(MOST_CHOOSING, min(ROWS * values, MOST_ROWS)))
-    if chooser is None or chooser.takes_long(options.deadline):
+    if chooser is None:
         return columns, ""
+    if chooser.takes_long(options.deadline):
+        return columns, LATE
     of_each = (chooser.costs(chooser.trained(each)[0]) for each in (columns, named))
     before, after = map(mean_of_targets, of_each)
     if not is_gain(before, after, chooser.weights, noise=NOISE, least=0.0):
@@ -77,8 +85,15 @@ def with_names(
     )
 
 
-def found(data: FitRows, rng: np.random.Generator) -> list[int]:
-    """Return the places in the table of columns of numbers whose values seem to be names."""
+def found(
+    data: FitRows, rng: np.random.Generator, deadline: float | None = None
+) -> list[int] | None:
+    """Return the places in the table of columns of numbers whose values seem to be names.
+
+    Return None if that takes too much of the time until a deadline.
+    """
+    began = time.monotonic()
+    end = np.inf if deadline is None else began + TIME_SHARE * (deadline - began)
     target = data.target
     width = width_of(data.columns, len(with_missing(data.columns, data.table)), 0)
     if width > MOST_INPUTS or target.are_hazards or np.isnan(target.y).any():
@@ -101,13 +116,19 @@ def found(data: FitRows, rng: np.random.Generator) -> list[int]:
         return []
     weights = np.ones(len(table)) if data.weights.scores is None else data.weights.scores
     bins = min(BINS, max(0, INPUTS - width) // data.columns.n_numbers)
+    left = []
     try:
-        left = _left_by_ridge(data, pairs, weights, bins)
+        for errors in _left_by_ridge(data, pairs, weights, bins):
+            left.append(errors)
+            if time.monotonic() > end:
+                return None
     except tuple(linear.FAILURES):
         return []
     held_out = np.concatenate([weights[out] for _, out in pairs])
     names = []
     for at in candidates:
+        if time.monotonic() > end:
+            return None
         _, value = np.unique(table.numbers[:, at], return_inverse=True)
         costs = [
             _costs(value, weights, *pair, *of_pair)
@@ -145,8 +166,8 @@ def _are_repeated(numbers: Array) -> bool:
 
 def _left_by_ridge(
     data: FitRows, pairs: Sequence[tuple[RowIndex, RowIndex]], weights: Array, bins: int
-) -> list[tuple[Array, Array]]:
-    """Return what ridge regressions leave of the targets of learned and of held-out rows.
+) -> Iterator[tuple[Array, Array]]:
+    """Yield what ridge regressions leave of the targets of learned and of held-out rows.
 
     The variance of the targets is 1.
     """
@@ -155,13 +176,11 @@ def _left_by_ridge(
     variance = max(y.var(axis=0).sum(), np.finfo(float).tiny)  # of equal targets, it is 0
     y = (y - y.mean(axis=0)) / np.sqrt(variance)
     encoding = Encoding.of(data.table, data.columns, [learn for learn, _ in pairs], bins)
-    result = []
     for member, (learn, out) in enumerate(pairs):
         x = encoding.rows(data.table, member)
         ((slopes, biases),) = linear.ridge(x[learn], y[learn], weights[learn], [DECAY], y.shape[1])
         errors = [y[rows] - (np.asarray(x[rows]) @ slopes + biases) for rows in (learn, out)]
-        result.append((errors[0], errors[1]))
-    return result
+        yield errors[0], errors[1]
 
 
 def _costs(
