@@ -371,7 +371,13 @@ def visits(kind, n=1500, seed=0, effect=3.0):
     return columns[person], person, leaning[person], rng
 
 
-@pytest.mark.parametrize("kind", ["continuous", "skewed", "whole", "one name", "rare"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("skewed", "one name", "rare"),
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("continuous", "whole")),
+    ],
+)
 def test_fast_is_no_worse_than_the_class_shares_on_visits_of_new_persons(kind, monkeypatch):
     monkeypatch.setitem(presets.PRESETS, "fast", FAST)
     X, person, leaning, rng = visits(kind)

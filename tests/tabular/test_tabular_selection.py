@@ -93,8 +93,8 @@ def test_categories_and_dates_are_left_out_too():
 @pytest.mark.parametrize(
     "of_rows",
     [
-        {"groups": GROUPS},
-        {"time": np.arange(N)},
+        pytest.param({"groups": GROUPS}, marks=pytest.mark.slow),  # the third has both
+        pytest.param({"time": np.arange(N)}, marks=pytest.mark.slow),
         {"groups": GROUPS, "time": np.arange(N)},
         {"folds": np.arange(N) % 3},
         {"sample_weight": 1.0 + (A > 0)},
@@ -278,7 +278,9 @@ def with_a_hard_target(is_class, seed):
     return table, (y > 0).astype(int) if is_class else y
 
 
-@pytest.mark.parametrize(("is_class", "seed"), [(False, 0), (True, 0), (True, 1)])
+@pytest.mark.parametrize(
+    ("is_class", "seed"), [(False, 0), (True, 0), pytest.param(True, 1, marks=pytest.mark.slow)]
+)
 def test_a_column_that_one_of_many_targets_needs_is_kept(is_class, seed):
     """In the mean over all it was one sixtieth of the cost, less than the noise of the others."""
     kind = TabMLPClassifier if is_class else TabMLPRegressor
