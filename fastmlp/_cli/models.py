@@ -254,7 +254,7 @@ def export(options: argparse.Namespace) -> None:
     suffix = Path(options.output or "").suffix
     kind = options.to or next((kind for kind, its in SUFFIXES.items() if suffix == its), None)
     if kind is None:
-        raise UsageError("--to onnx or --to c is needed, or -o with such a name")
+        raise UsageError("pass --to onnx or --to c, or -o with a name that ends in .onnx or .c")
     arguments.check_readable(options.model)
     output = options.output or str(Path(options.model).with_suffix(SUFFIXES[kind]))
     outputs = [output, str(Path(output).with_suffix(".h"))] if kind == "c" else [output]

@@ -31,6 +31,7 @@ import numpy as np
 
 from fastmlp._cli.arguments import STANDARD, CommandError, UsageError
 from fastmlp._core.atomic_files import write
+from fastmlp._core.keywords import near
 from fastmlp._network.activations import Array
 
 Chooser = Callable[[Sequence[str]], Collection[str]]  # it chooses among names of columns
@@ -321,12 +322,16 @@ def _values(series: Any) -> list[Any]:
 
 
 def require(frame: Any, names: Sequence[str], option: str) -> None:
-    """Raise an error for columns that a frame lacks."""
-    lacking = [name for name in names if name not in list(frame.columns)]
+    """Raise an error for columns that a frame lacks; it names those that may be meant."""
+    columns = list(map(str, frame.columns))
+    lacking = {name: near(name, columns) for name in names if name not in list(frame.columns)}
     if lacking:
+        words = [
+            f"{name!r} (perhaps {meant!r})" if meant else repr(name)
+            for name, meant in lacking.items()
+        ]
         raise CommandError(
-            f"{option}: there is no column {', '.join(map(repr, lacking))}: the columns are "
-            f"{', '.join(map(str, frame.columns))}"
+            f"{option}: there is no column {', '.join(words)}: the columns are {', '.join(columns)}"
         )
 
 

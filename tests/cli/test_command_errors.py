@@ -75,9 +75,10 @@ REFUSED = [
         1,
         "pass its encoding, for example --encoding cp",
     ),
-    (None, ["export", MODEL], 2, "--to onnx or --to c is needed"),
+    (None, ["export", MODEL], 2, "--to onnx or --to c, or -o with a name that ends in .onnx"),
     (None, [*TRAIN, "price"], 1, "--target: there is no column 'price': the columns are area,"),
-    (None, [*TRAIN, "rent", "--drop", "a"], 1, "--drop: there is no column 'a'"),
+    (None, [*TRAIN, "Rent"], 1, "there is no column 'Rent' (perhaps 'rent'): the columns are"),
+    (None, [*TRAIN, "rent", "--drop", "a"], 1, "--drop: there is no column 'a': the columns are"),
     (None, [*TRAIN, "rent", "--falling", "a"], 1, "--falling: there is no column 'a'"),
     *(
         (None, [*TRAIN, "rent", option, "rent"], 2, "two options name the column rent")
