@@ -377,6 +377,7 @@ def test_a_model_can_be_called(kind):
     [
         *(("load_model", "load"), ("from_onnx", "from_torch"), ("Sequential", "MLP")),
         *(("mlp", "MLP"), ("EarlyStop", "EarlyStopping"), ("manual_seed", "MLP(..., rng=0)")),
+        *(("from_flax", "from_torch"), ("from_state_dict", "MLP.load_state_dict")),
         ("MSELoss", "SquaredError"),
         ("CustomOptimizer", "MLP.parameters_vector"),
         *(
