@@ -129,6 +129,14 @@ def test_a_form_of_a_table_is_read_as_its_cells(form, kind):
                 np.testing.assert_array_equal(read, getattr(whole, name))
 
 
+def test_a_row_whose_common_type_lacks_a_number_of_it_is_read():
+    """Pandas converts 2**62 + 1 and 1e300 to the type of the third column, which has neither."""
+    columns = {"large": [2**62 + 1] * 30, "wide": [1e300] * 30}
+    frame = pandas.DataFrame(columns | {"arrow": pandas.array(range(30), dtype="int64[pyarrow]")})
+    whole = Columns.of(frame, None).read(frame).numbers
+    np.testing.assert_array_equal(Columns.of(frame, None).read(frame.iloc[[7]]).numbers, whole[[7]])
+
+
 LABELS = {
     "Int64": [2**60 + 1, 2**60, 5],  # float64 has one number for the first two
     "int64[pyarrow]": [2**60 + 1, 2**60, 5],

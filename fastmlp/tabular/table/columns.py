@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from itertools import combinations
@@ -532,8 +533,10 @@ def in_one_array(X: Any) -> Any:
         return np.asarray(X)
     if not hasattr(X, "iloc") or len(X) > FEW_ROWS:
         return X
-    if len(X) == 1 and (row := X.iloc[0]).dtype == object:  # quicker yet
-        return row.to_numpy()[np.newaxis]
+    if len(X) == 1:  # its row is quicker yet
+        with suppress(ValueError, OverflowError):  # pandas finds a type that lacks a number of it
+            if (row := X.iloc[0]).dtype == object:
+                return row.to_numpy()[np.newaxis]
     return X.to_numpy(object)  # np.asarray would round integers beside floats
 
 
