@@ -375,9 +375,11 @@ def test_a_model_can_be_called(kind):
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        *(("load_model", "load"), ("from_onnx", "from_torch"), ("Sequential", "MLP")),
+        *(("load_model", "load"), ("Sequential", "MLP")),
+        ("from_onnx", "from_torch or from_keras, with the model that was exported"),
         *(("mlp", "MLP"), ("EarlyStop", "EarlyStopping"), ("manual_seed", "MLP(..., rng=0)")),
-        *(("from_flax", "from_torch"), ("from_state_dict", "MLP.load_state_dict")),
+        ("from_flax", "MLP, and assign the arrays to its weights and biases"),
+        ("from_state_dict", "MLP.load_state_dict"),
         ("MSELoss", "SquaredError"),
         ("CustomOptimizer", "MLP.parameters_vector"),
         *(
