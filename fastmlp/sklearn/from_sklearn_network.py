@@ -56,7 +56,7 @@ LINEAR = (
     *("LogisticRegression", "LogisticRegressionCV", "SGDClassifier"),
 )
 FAMILIES = {"PoissonRegressor": 1.0, "GammaRegressor": 2.0}  # the powers of their variances
-SEARCHES = (GridSearchCV, RandomizedSearchCV)  # their subclasses count, too
+SEARCHES = (GridSearchCV, RandomizedSearchCV)
 # Fitted attributes to copy, besides the network.
 COPIED = (
     *("classes_", "n_features_in_", "feature_names_in_", "n_layers_", "n_outputs_"),
@@ -76,6 +76,7 @@ OF_TARGETS = (
     "from_sklearn(model.regressor_) converts the network alone, whose predictions "
     "model.transformer_.inverse_transform turns back"
 )
+OF_SEARCHES = "from_sklearn(search.best_estimator_) converts what the search has found"
 REMEDIES = (
     (("Impute", "Encod", "Hash", "Vectorizer", "Binarizer"), RAW),
     (("Tab",), "export it by its own to_onnx or to_c, or save it"),
@@ -107,7 +108,8 @@ def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor | Ensemble:
     MLPClassifier, MLPRegressor or Ensemble
         Estimator with the same parameters, weights, classes and curves, and the same predictions up
         to rounding, compared on random rows. It takes the rows that the pipeline takes.
-        ``partial_fit`` and ``warm_start`` continue with the weights and a new optimizer state.
+        Predictions of one target have shape (n,), also where the source was fitted to y of shape
+        (n, 1). ``partial_fit`` and ``warm_start`` continue with the weights and a new optimizer state.
         Behind scalers, it has ``standardize=True``; a new fit of a regressor then scales the
         targets, too. A linear model has no hidden layer. Bagging and voting give an
         :class:`Ensemble`, in float64, whose ``predict`` gives values or probabilities.
@@ -158,16 +160,25 @@ class _Source:
 
 def _with_names(estimator: BaseEstimator) -> BaseEstimator:
     """Return what has n_features_in_: the estimator, or the first step that is no text."""
-    if issubclass(type(estimator), SEARCHES) and not hasattr(estimator, "best_estimator_"):
-        raise TypeError(
-            f"the {type(estimator).__name__} has no best_estimator_ but a fitted one is expected: "
-            "fit it with refit=True"
-        )
-    if issubclass(type(estimator), SEARCHES) and not hasattr(estimator, "n_features_in_"):
-        return _with_names(estimator.best_estimator_)
+    if isinstance(estimator, SEARCHES) and not hasattr(estimator, "n_features_in_"):
+        return _with_names(_found(estimator))
     if type(estimator) is Pipeline and not hasattr(estimator, "n_features_in_"):
         return _with_names(next(step for _, step in estimator.steps if hasattr(step, "fit")))
+    if not hasattr(estimator, "n_features_in_"):  # a subclass of a pipeline, for example
+        raise _refusal(estimator, DISTILL)
     return estimator
+
+
+def _found(search: BaseEstimator) -> BaseEstimator:
+    """Return the best estimator of a search; refuse a subclass, which may predict otherwise."""
+    if type(search) not in SEARCHES:
+        raise _refusal(search, OF_SEARCHES)
+    if not hasattr(search, "best_estimator_"):
+        raise TypeError(
+            f"the {type(search).__name__} has no best_estimator_ but a fitted one is expected: "
+            "fit it with refit=True"
+        )
+    return search.best_estimator_
 
 
 def _opened(estimator: BaseEstimator, inputs: Value, y_scale: Array, y_mean: Array) -> _Source:
@@ -176,8 +187,8 @@ def _opened(estimator: BaseEstimator, inputs: Value, y_scale: Array, y_mean: Arr
     if kind is Pipeline:
         inputs = _transformed(estimator[:-1], inputs)
         return _opened(estimator[-1], inputs, y_scale, y_mean)
-    if issubclass(kind, SEARCHES):
-        return _opened(estimator.best_estimator_, inputs, y_scale, y_mean)
+    if isinstance(estimator, SEARCHES):
+        return _opened(_found(estimator), inputs, y_scale, y_mean)
     if kind is TransformedTargetRegressor:
         n_targets = getattr(estimator.transformer_, "n_features_in_", 1)
         try:

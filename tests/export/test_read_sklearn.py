@@ -268,6 +268,17 @@ def test_a_search_over_a_pipeline_that_begins_with_passthrough():
     np.testing.assert_allclose(fastmlp.from_sklearn(theirs).predict(SCORE), theirs.predict(SCORE))
 
 
+class Opposite(GridSearchCV):
+    """A search with a ``predict``, but without a ``predict_proba``, of its own."""
+
+    def predict(self, X):
+        return super().predict(X)[::-1]
+
+
+class OwnPipeline(Pipeline):
+    """A pipeline that may predict otherwise."""
+
+
 def test_what_is_refused():
     for unfitted in (
         network(),
@@ -291,6 +302,13 @@ def test_what_is_refused():
         (MultiOutputRegressor(last), "MultiOutput.*fastmlp.distill"),
         (make_pipeline(ColumnTransformer([("a", "passthrough", slice(2))]), last), "a list of"),
         (GridSearchCV(last, {"alpha": [0.1]}, cv=2, refit=False), "refit=True"),
+        (
+            make_pipeline(StandardScaler(), GridSearchCV(last, {}, cv=2, refit=False)),
+            "GridSearchCV has no best_estimator_.*refit=True",
+        ),
+        (Opposite(last, {"alpha": [0.1]}, cv=2), r"given Opposite.*search.best_estimator_\)"),
+        (make_pipeline(StandardScaler(), Opposite(last, {}, cv=2)), "given Opposite"),
+        (OwnPipeline([("a", "passthrough"), ("b", last)]), "given OwnPipeline"),
         (ensemble.VotingRegressor([("a", last), ("b", last)], weights=[1, 2]), "without weights"),
         (ensemble.RandomForestRegressor(3), "RandomForest.* fastmlp.distill.model, X, y. trains"),
     ]
