@@ -353,7 +353,9 @@ def test_compiled_modules_are_refused_by_that_reason():
         fastmlp.from_torch(torch.jit.script(nn.Linear(2, 2)))
     exported = torch.export.export(nn.Linear(2, 2), (torch.zeros(3, 2),))
     for program in (exported.module(), exported.module(check_guards=False)):
-        with pytest.raises(ValueError, match=r"a program(?s:.*)module that torch\.export was given"):
+        with pytest.raises(
+            ValueError, match=r"a program(?s:.*)module that torch\.export was given"
+        ):
             fastmlp.from_torch(program)
 
 

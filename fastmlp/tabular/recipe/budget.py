@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core import control_groups
-from fastmlp.tabular.recipe.members import seconds_of_epoch
+from fastmlp.tabular.recipe.members import Paces, seconds_of_epoch
 from fastmlp.tabular.recipe.presets import (
     EVALUATION_SHARE,
     Preset,
@@ -22,6 +22,7 @@ from fastmlp.tabular.recipe.presets import (
     batch_of,
     beginning,
     epochs_of,
+    seconds_after,
 )
 from fastmlp.tabular.recipe.progress import in_bytes
 from fastmlp.tabular.table.columns import Columns
@@ -115,6 +116,7 @@ class Budget:
     n_threads: int | None
     memory: float = math.inf  # bytes
     is_limited: bool = False  # whether the user has set the memory
+    paces: Paces = field(default_factory=dict)
 
     def overrun(self, seconds: Mapping[str, float]) -> list[str]:
         """Return a note if the phases of a fit took clearly longer than the time limit."""
@@ -153,9 +155,18 @@ class Budget:
                 )
             used = max(used, fewest)
         rows = self._rows_in_time(preset, n, target, columns, missing, reading)
+        fewest, late = min(n, FEWEST_ROWS), f"{ENOUGH_EPOCHS} times within the time limit"
+        first = beginning(preset, is_limited=True)
+        if rows < fewest and first.members is None and first.repeats > 1:
+            preset = replace(first, repeats=1)
+            notes.append(
+                f"one network, not {first.repeats}, holds out each row, because more could not "
+                f"learn {fewest:,} rows {late}"
+            )
+            rows = self._rows_in_time(preset, n, target, columns, missing, reading)
+        rows = max(rows, fewest)
         if rows < used:
-            why = f"more could not be learned {ENOUGH_EPOCHS} times within the time limit"
-            used = rows
+            used, why = rows, f"more could not be learned {late}"
         if used < n:
             notes.append(f"{used:,} of {n:,} rows are used, a random sample: {why}")
         return TablePlan(n, used, preset, fixed + used * row, notes)
@@ -164,7 +175,7 @@ class Budget:
         self, whole: Preset, n: int, target: Target, columns: Columns, missing: int, reading: float
     ) -> int:
         """Return how many rows can be read, and learned for `ENOUGH_EPOCHS`, in the time."""
-        if self.deadline is None or n <= FEWEST_ROWS:
+        if self.deadline is None:
             return n
         first = beginning(whole, is_limited=True)
         preset, recipes = stages_of(first, target.kind, columns)[0]
@@ -172,12 +183,12 @@ class Budget:
         members = folds * preset.repeats_of(folds)
         width = width_of(columns, missing, recipe.bins)
         rows = max(n - n // folds, 1)
-        seconds = seconds_of_epoch(recipe, width, target, rows, members, self.n_threads)
+        seconds = seconds_of_epoch(recipe, width, target, rows, members, self.n_threads, self.paces)
         epoch = ENCODING * seconds / n / (1 - EVALUATION_SHARE)
         epochs = min(ENOUGH_EPOCHS, epochs_of(preset, recipe, n))
-        seconds = PREPARATION * reading + epochs * epoch
+        seconds = PREPARATION * reading + epochs * epoch + seconds_after(target, n) / n
         left = self.deadline - time.monotonic()
-        return max(int(min(left / seconds, n)), FEWEST_ROWS)
+        return int(min(left / seconds, n))
 
 
 def stages_of(
