@@ -109,8 +109,8 @@ def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor | Ensemble:
         Estimator with the same parameters, weights, classes and curves, and the same predictions up
         to rounding, compared on random rows. It takes the rows that the pipeline takes.
         Predictions of one target have shape (n,), also where the source was fitted to y of shape
-        (n, 1). ``partial_fit`` and ``warm_start`` continue with the weights and a new optimizer state.
-        Behind scalers, it has ``standardize=True``; a new fit of a regressor then scales the
+        (n, 1). ``partial_fit`` and ``warm_start`` continue with the weights and a new optimizer
+        state. Behind scalers, it has ``standardize=True``; a new fit of a regressor then scales the
         targets, too. A linear model has no hidden layer. Bagging and voting give an
         :class:`Ensemble`, in float64, whose ``predict`` gives values or probabilities.
 

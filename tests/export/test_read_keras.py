@@ -169,6 +169,13 @@ def twice(x):
         (lambda: stack(layers.Dense(3, "softsign"), layers.Dense(1)), "activation softsign"),
         (lambda: stack(layers.Reshape((2, 2))), "Reshape"),
         (lambda: stack(layers.Dense(3, "softmax"), layers.Dense(1)), "softmax before its end"),
+        (lambda: stack(layers.Dense(3, layers.PReLU())), "no slopes yet.*call the model on rows"),
+        (lambda: stack(layers.Dense(2, dtype="mixed_bfloat16")), "computes in bfloat16.*float32"),
+        (lambda: stack(layers.ReLU(dtype="float16"), layers.Dense(1)), "computes in float16"),
+        (
+            lambda: keras.Sequential([keras.Input((4,), dtype="int32"), layers.Dense(1)]),
+            "reads rows in int32.*get_weights",
+        ),
         (lambda: stack(layers.Embedding(4, 2)), "Embedding.*TabMLPRegressor"),
         (lambda: functional(lambda x: layers.Multiply()([x, layers.Dense(4)(x)])), "Multiply"),
         (lambda: functional(twice), "twice"),

@@ -114,6 +114,7 @@ def from_keras(
             f"the model {model.name!r} has inputs of shape {shape}",
             "build it with one keras.Input((columns,)), and call it once",
         )
+    _check_dtype(f"the model {model.name!r} reads rows", model.inputs[0].dtype)
     dtype = np.result_type(
         np.float32, *(w.dtype for w in model.get_weights() if w.dtype.kind == "f")
     )
@@ -185,10 +186,18 @@ def _is_own(layer: Layer) -> bool:
     return type(layer).__module__.split(".")[0] == "keras"
 
 
+def _check_dtype(what: str, dtype: str) -> None:
+    """Refuse dtypes that round more than a network of fastmlp does."""
+    if dtype not in ("float32", "float64"):
+        remedy = "make the model again with float32, and give it this one's get_weights()"
+        raise refusal(f"{what} in {dtype}", remedy)
+
+
 def _applied(layer: Layer, values: list[Value]) -> Value:
     """Return what a layer makes of what it reads."""
     if hasattr(layer, "layers") and _is_own(layer):
         return _model(layer, values)
+    _check_dtype(f"the layer {layer.name!r} computes", layer.compute_dtype)
     kind = type(layer).__name__
     change = LAYERS.get(kind)
     if change is None or not _is_own(layer):
@@ -236,6 +245,12 @@ def _elu(layer: Layer, value: Value) -> Value:
     if alpha == 1:
         return bent
     return graph.combined(graph.scaled(bent, alpha), graph.scaled(straight, 1 - alpha))
+
+
+def _prelu(layer: Layer, value: Value) -> Value:
+    if not layer.built:  # that of a Dense layer is built by the first call with rows
+        raise refusal(f"the layer {layer.name!r} has no slopes yet", "call the model on rows first")
+    return graph.activated(value, "relu", 1 - _array(layer.alpha))
 
 
 def _softmax(layer: Layer, value: Value) -> Value:
@@ -308,7 +323,7 @@ LAYERS: dict[str, Callable[..., Value]] = {
     "Activation": _activation,
     "ReLU": _relu,
     "LeakyReLU": lambda layer, value: leaky(value, float(layer.negative_slope)),
-    "PReLU": lambda layer, value: graph.activated(value, "relu", 1 - _array(layer.alpha)),
+    "PReLU": _prelu,
     "ELU": _elu,
     "Softmax": _softmax,
     "Dropout": _dropout,
