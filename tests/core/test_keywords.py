@@ -246,6 +246,14 @@ GUESSES = {
         "d2": "hessian(X)",
         "theta": "parameters_vector",
         "to_rust": "to_c(path)",
+        "to_jax": "weights and biases, arrays of NumPy",
+        "benchmark": (
+            "= the command `fastmlp bench` measures the speed of this library and of others"
+        ),
+        "verify": "to_c(path), whose file checks itself if it is compiled with -DFASTMLP_MAIN",
+        "to_tensorrt": "to_onnx(path)",
+        "fine_tune": "partial_fit(X, y)",
+        "validate": "evaluate(X, y)",
         "predict_one": "predictor()(x)",
         "gradient_wrt_input": "jacobian(X)",
         "w": "weights",
@@ -264,6 +272,7 @@ GUESSES = {
     },
     "MLPRegressor": {
         "get_weights": "coefs_",
+        "to_numpy": "coefs_ and intercepts_, arrays of NumPy",
         "weights": None,
         "hessian": "to_mlp().hessian(X)",
         "backward": "to_mlp().vjp(X, dY)",
