@@ -305,6 +305,9 @@ def test_logits_get_their_link_from_the_loss():
         (Parallel(lambda one, other: one + other[:, 0]), "adds values of 2 and 1 columns"),
         (nn.Sequential(nn.Linear(4, 3), nn.Softmax(1), nn.Linear(3, 1)), "softmax before its end"),
         (nn.Sequential(nn.Linear(2, 2), nn.RMSNorm(2), nn.Linear(2, 2)), "RMSNorm.*by a LayerNorm"),
+        (nn.Sequential(nn.LazyLinear(3), nn.ReLU()), "lazy layer without sizes.*call the module"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Hardswish()), "Hardswish.*CustomActivation"),
+        (Functions(nn.functional.softsign), "calls softsign.*CustomActivation"),
         (nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 1)), "Embedding.*TabMLPRegressor"),
         (
             nn.Sequential(nn.Linear(2, 3), Wide(3, nn.LayerNorm(5)), nn.Linear(3, 1)),

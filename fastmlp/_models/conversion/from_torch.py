@@ -44,6 +44,7 @@ HOOKS = (
 )
 CHANGES = (
     ("forward", "another forward", "delete it, or pass a module of PyTorch's own"),
+    ("_initialize_hook", "a lazy layer without sizes", "call the module on rows, then convert it"),
     ("_forward_pre_hooks", "a hook before forward", HOOKS),
     ("_forward_hooks", "a hook after forward", HOOKS),
 )
@@ -64,7 +65,7 @@ EMBEDDING = (
 # What to do about modules and functions that no network has; the first name that is in theirs.
 REMEDIES = {
     **dict.fromkeys(("embedding", "long"), EMBEDDING),
-    **dict.fromkeys(("sin", "cos"), CUSTOM),
+    **dict.fromkeys(("sin", "cos", "hardswish", "softsign", "hardshrink"), CUSTOM),
     **dict.fromkeys(("layernorm", "rmsnorm", "groupnorm", "instancenorm"), NORM),
     "quant": "convert the module from before its quantisation; predictor(weights='int8') rounds it",
     "glu": "a gate multiplies two values, which no layer here does",
