@@ -569,7 +569,9 @@ def used_rows(
     """Return the rows with a positive weight, and their weights."""
     y = target.y
     if len(y) < least:
-        raise ValueError(f"n_samples={len(y)} but at least {least} rows are expected")
+        raise ValueError(
+            f"n_samples={len(y)} but at least {least} rows are expected: pass more rows"
+        )
     given = None
     if sample_weight is not None:
         folds.check_values("sample_weight", sample_weight)

@@ -81,7 +81,7 @@ def forward(times: Array, folds: int, begin: Any = None) -> list[ForwardFold]:
             known = "the last one when a second group begins but later rows are"
         raise ValueError(
             f"time is {known} expected: networks learn from rows that are earlier than those that "
-            "they predict"
+            "they predict: pass rows of later times, too"
         )
     first = max(later[0], ordered[middle])
     cuts = ordered[middle + (n - middle) * np.arange(folds) // folds]

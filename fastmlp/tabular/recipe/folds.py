@@ -198,7 +198,7 @@ class Splits:
         if k < 2:
             raise ValueError(
                 "groups has one group but at least two groups are expected: members are judged on "
-                "groups that they have not learned from"
+                "groups that they have not learned from: pass rows of more groups"
             )
         for _ in range(preset.repeats_of(k)):
             fold = assign(n, k, rng, data.target.strata, groups, copies)
@@ -240,7 +240,7 @@ def parts_of_groups(times: Any, groups: Any, count: int) -> tuple[RowIndex, Any]
     if len(begins) < 2:
         raise ValueError(
             "groups has one group but at least two groups are expected: members are judged on "
-            "groups that they have not learned from"
+            "groups that they have not learned from: pass rows of more groups"
         )
     second = np.sort(begins)[1]
     is_late = (begins > second) & (begins >= times[in_time[len(times) // 2]])
@@ -362,7 +362,10 @@ def numbered(groups: Any) -> RowIndex:
     check_values("groups", groups)
     values = np.asarray(groups)
     if values.ndim != 1 and values.shape[1:] != (1,):
-        raise ValueError(f"groups has shape {values.shape} but one group for each row is expected")
+        raise ValueError(
+            f"groups has shape {values.shape} but one group for each row is expected: pass a "
+            "single column, which may join several as text"
+        )
     values = values.reshape(-1)
     if values.dtype.kind == "O":
         some_miss = any(map(is_missing, values.tolist()))
