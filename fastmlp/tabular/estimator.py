@@ -99,9 +99,8 @@ class BaseTabMLP(Explainable, Validated):
     time_limit : float, optional
         Approximate limit of the fit in seconds, except that one epoch always runs; the learning
         rate schedule is adapted to it. If there is time for fewer than about 8 epochs of all rows,
-        a random sample of them is used, at least 5,000; see ``rows_``. If that is too many, one
-        network holds out each row instead of two, unless ``members`` is passed. The result then
-        depends on the speed of the machine.
+        a random sample of them is used, at least 5,000; see ``rows_``. The result then depends on
+        the speed of the machine.
     max_memory : float or str, optional
         Memory in bytes, or as text such as "4GB" or "500 MiB", that the fit may take beside the
         data given. A fit that would take more by an estimate has fewer networks, even than

@@ -10,13 +10,10 @@ from tiny_tables import LABELS, X, Y, classifier, regressor
 
 from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.fit import reading
-from fastmlp.tabular.outcome.targets import ClassTarget, NumericTarget
 from fastmlp.tabular.recipe import blend, budget, presets, progress
 from fastmlp.tabular.recipe.budget import bytes_of, free_bytes, sample
 from fastmlp.tabular.recipe.presets import Preset, Recipe
-from fastmlp.tabular.recipe.progress import Clock
 from fastmlp.tabular.table import frames
-from fastmlp.tabular.table.columns import Columns
 
 MANY = np.random.default_rng(0).normal(size=(3_000, 4))
 SUM = MANY.sum(axis=1)
@@ -244,62 +241,7 @@ def test_a_short_time_leaves_rows_out(seconds, rows, monkeypatch):
     monkeypatch.setattr(budget, "seconds_of_epoch", lambda *trial: 3.0)
     monkeypatch.setattr(budget, "ENCODING", (1 - budget.EVALUATION_SHARE) / budget.ENOUGH_EPOCHS)
     monkeypatch.setattr(budget, "PREPARATION", 0.0)
-    monkeypatch.setattr(budget, "seconds_after", lambda *facts: 0.0)
     monkeypatch.setattr(budget.time, "monotonic", lambda: 0.0)
     monkeypatch.setattr(blend, "seconds_of_epoch", lambda *trial: 1e-9)
     model = regressor(time_limit=seconds + 1e-6).fit(MANY, SUM)
     assert len(model.oof_prediction_) == rows
-
-
-LIMITS = {  # seconds for 3,000 rows, options, and how many networks hold out each row
-    "ample": (3.0, {}, 2),
-    "enough for a sample": (1.5, {}, 2),
-    "too short": (0.5, {}, 1),
-    "default": (0.5, {"preset": "default"}, 1),
-    "best": (0.5, {"preset": "best"}, 1),
-    "networks of the user": (0.5, {"members": 6}, 2),
-    "no limit": (math.inf, {}, 2),
-}
-
-
-@pytest.mark.parametrize("name", LIMITS)
-def test_a_very_short_time_has_one_network_for_each_row(name, monkeypatch):
-    """The fewest rows are learned more often by half of the networks."""
-    seconds, options, expected = LIMITS[name]
-    monkeypatch.setattr(budget, "seconds_of_epoch", lambda *trial: 3.0)
-    monkeypatch.setattr(budget, "ENCODING", (1 - budget.EVALUATION_SHARE) / budget.ENOUGH_EPOCHS)
-    monkeypatch.setattr(budget.time, "monotonic", lambda: 0.0)
-    parameters = regressor(**options).get_params()
-    preset = presets.adapted(presets.PRESETS[parameters["preset"]], parameters, are_hazards=False)
-    deadline = None if seconds == math.inf else seconds
-    columns = Columns.of(MANY)
-    target = NumericTarget.of(SUM[:, np.newaxis], "squared_error")
-    plan = budget.Budget(preset, deadline, 1).plan(len(MANY), columns, 0, target, 0.0)
-    count = plan.preset.repeats_of(plan.preset.folds_of(plan.rows))
-    assert count == expected
-    told = "one network, not 2, holds out each row, because more could not learn 1,000 rows 8 times"
-    assert any(told in note for note in plan.notes) == (expected == 1)
-
-
-def test_the_residuals_of_many_targets_are_part_of_a_limit(monkeypatch):
-    """Training ends the earlier, the more targets and rows are calibrated after it."""
-    deadlines, init = [], Clock.__init__
-
-    def noted(self, deadline, **rest):
-        deadlines.append(deadline)
-        init(self, deadline, **rest)
-
-    monkeypatch.setattr(Clock, "__init__", noted)
-    monkeypatch.setattr(blend, "seconds_after", lambda *facts: 1e5)
-    began = budget.time.monotonic()
-    regressor(time_limit=1e6).fit(MANY, SUM)
-    assert deadlines
-    assert max(deadlines) < began + 9.5e5
-    y = SUM[:, np.newaxis]
-    one, many = (NumericTarget.of(targets, "squared_error") for targets in (y, np.tile(y, (1, 60))))
-    for n in (10, 10_000, 10**7):
-        assert presets.seconds_after(many, n) == pytest.approx(60 * presets.seconds_after(one, n))
-    assert presets.seconds_after(one, 10**7) == presets.seconds_after(one, 10**6)
-    assert presets.seconds_after(one, 10) < presets.seconds_after(one, 10_000)
-    labels = ClassTarget.of((SUM > 0).astype(int), np.arange(2))
-    assert presets.seconds_after(labels, 10_000) == 0

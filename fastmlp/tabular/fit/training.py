@@ -111,9 +111,7 @@ def train(
         read = reader.read(chunk, columns, X_val, y_val)
     if parameters["select"] and columns is None:
         preset_of_rows, rng = read.rows.plan.preset, np.random.default_rng(seed)
-        quick = TrainingOptions(
-            preset_of_rows, rng, deadline, n_threads=n_threads, paces=budget.paces
-        )
+        quick = TrainingOptions(preset_of_rows, rng, deadline, n_threads=n_threads)
         with timed(seconds, "names"):
             read = _with_names(read, parameters, quick, np.random.default_rng([*seed, 3]))
         if preset.selects:
@@ -124,9 +122,7 @@ def train(
     warn_if_unsavable(data.columns, getattr(data.target, "classes", None), recipes)
     scorer = scorer_of(parameters["scoring"], data.scored.target, data.scored.weights)
     rng, verbose = np.random.default_rng(seed), bool(parameters["verbose"])
-    options = TrainingOptions(
-        plan.preset, rng, deadline, scorer, n_threads, called, verbose, budget.paces
-    )
+    options = TrainingOptions(plan.preset, rng, deadline, scorer, n_threads, called, verbose)
     with timed(seconds, "training"):
         result = blend.fit(data, options)
         result.notes.extend(plan.notes)

@@ -130,7 +130,7 @@ def taught(
     if signs is not None:
         monotone.constrain(network, encoding.directions(signs), learned.directions)
     if math.isfinite(seconds):
-        epoch = seconds_of_epoch(recipe, width, learned, len(x), 1, n_threads, {})
+        epoch = seconds_of_epoch(recipe, width, learned, len(x), 1, n_threads)
         work = max(len(x) * width * seconds / epoch, FEWEST_STEPS * BATCH * width)
         step = math.ceil(len(x) * width / work)
         if step > 1:

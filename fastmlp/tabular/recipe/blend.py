@@ -46,7 +46,6 @@ from fastmlp.tabular.recipe.presets import (
     beginning,
     epochs_of,
     quick_epochs,
-    seconds_after,
 )
 from fastmlp.tabular.recipe.progress import Progress
 from fastmlp.tabular.table.columns import Table
@@ -147,7 +146,6 @@ def fit(data: FitRows, options: TrainingOptions) -> BlendResult:
     is_forward, deadline, of_stages = data.times is not None, options.deadline, options
     has_line = linear.suits(data, options.preset)
     if deadline is not None:
-        deadline -= seconds_after(data.target, len(data.table))
         left = deadline - time.monotonic()
         deadline -= (1 - FORWARD_SHARE) * left * is_forward
         of_stages = replace(options, deadline=deadline - LINEAR_SHARE * left * has_line)
@@ -343,7 +341,7 @@ def _stage(
                     rows,
                     size,
                     options.n_threads,
-                    options.paces,
+                    before.trained if before else (),
                 )
             # A recipe with less than half of its epochs, and fewer than "fast" has, adds little; a
             # later stage with fewer is no better than the first.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core import control_groups
-from fastmlp.tabular.recipe.members import Paces, seconds_of_epoch
+from fastmlp.tabular.recipe.members import seconds_of_epoch
 from fastmlp.tabular.recipe.presets import (
     EVALUATION_SHARE,
     Preset,
@@ -22,7 +22,6 @@ from fastmlp.tabular.recipe.presets import (
     batch_of,
     beginning,
     epochs_of,
-    seconds_after,
 )
 from fastmlp.tabular.recipe.progress import in_bytes
 from fastmlp.tabular.table.columns import Columns
@@ -116,7 +115,6 @@ class Budget:
     n_threads: int | None
     memory: float = math.inf  # bytes
     is_limited: bool = False  # whether the user has set the memory
-    paces: Paces = field(default_factory=dict)
 
     def overrun(self, seconds: Mapping[str, float]) -> list[str]:
         """Return a note if the phases of a fit took clearly longer than the time limit."""
@@ -155,18 +153,9 @@ class Budget:
                 )
             used = max(used, fewest)
         rows = self._rows_in_time(preset, n, target, columns, missing, reading)
-        fewest, late = min(n, FEWEST_ROWS), f"{ENOUGH_EPOCHS} times within the time limit"
-        first = beginning(preset, is_limited=True)
-        if rows < fewest and first.members is None and first.repeats > 1:
-            preset = replace(first, repeats=1)
-            notes.append(
-                f"one network, not {first.repeats}, holds out each row, because more could not "
-                f"learn {fewest:,} rows {late}"
-            )
-            rows = self._rows_in_time(preset, n, target, columns, missing, reading)
-        rows = max(rows, fewest)
         if rows < used:
-            used, why = rows, f"more could not be learned {late}"
+            why = f"more could not be learned {ENOUGH_EPOCHS} times within the time limit"
+            used = rows
         if used < n:
             notes.append(f"{used:,} of {n:,} rows are used, a random sample: {why}")
         return TablePlan(n, used, preset, fixed + used * row, notes)
@@ -175,7 +164,7 @@ class Budget:
         self, whole: Preset, n: int, target: Target, columns: Columns, missing: int, reading: float
     ) -> int:
         """Return how many rows can be read, and learned for `ENOUGH_EPOCHS`, in the time."""
-        if self.deadline is None:
+        if self.deadline is None or n <= FEWEST_ROWS:
             return n
         first = beginning(whole, is_limited=True)
         preset, recipes = stages_of(first, target.kind, columns)[0]
@@ -183,12 +172,12 @@ class Budget:
         members = folds * preset.repeats_of(folds)
         width = width_of(columns, missing, recipe.bins)
         rows = max(n - n // folds, 1)
-        seconds = seconds_of_epoch(recipe, width, target, rows, members, self.n_threads, self.paces)
+        seconds = seconds_of_epoch(recipe, width, target, rows, members, self.n_threads)
         epoch = ENCODING * seconds / n / (1 - EVALUATION_SHARE)
         epochs = min(ENOUGH_EPOCHS, epochs_of(preset, recipe, n))
-        seconds = PREPARATION * reading + epochs * epoch + seconds_after(target, n) / n
+        seconds = PREPARATION * reading + epochs * epoch
         left = self.deadline - time.monotonic()
-        return int(min(left / seconds, n))
+        return max(int(min(left / seconds, n)), FEWEST_ROWS)
 
 
 def stages_of(

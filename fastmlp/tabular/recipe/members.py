@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,6 @@ ROWS_AT_A_TIME = 8_192  # rows per call, which limits the memory of a prediction
 INTERRUPTED = "the user interrupted it"
 TRIALS = 3  # trials, of which the median counts
 BATCHES = 3  # batches per trial, so that overhead per epoch is small
-# The seconds in which a thread trains a member on one row, by the recipe and the number of inputs.
-Paces: TypeAlias = dict[tuple[Recipe, int], float]
 # Learning rates by kind of parameter.
 GROUPS = Groups(
     parametrization="ntk",
@@ -61,7 +59,6 @@ class TrainingOptions:
     n_threads: int | None = None
     callbacks: Sequence[Any] = ()  # one that returns True ends the fit of all recipes
     verbose: bool = False
-    paces: Paces = field(default_factory=dict)  # those of a fit, whose stages share them
 
 
 @dataclass(eq=False, frozen=True)
@@ -247,16 +244,15 @@ def seconds_of_epoch(
     rows: int,
     members: int,
     n_threads: int | None,
-    paces: Paces,
+    before: Sequence[TrainingResult] = (),
 ) -> float:
     """Estimate the seconds per epoch: by an earlier training of the recipe, else by a trial.
 
     A trial takes a few batches with one member per thread. Other programs slow it down by chance.
-    Its pace is added to ``paces``: of wide networks it takes as long as a part of an epoch.
     """
     work = rows * members_per_thread(members, n_threads)
-    if (pace := paces.get((recipe, width))) is not None:
-        return pace * work
+    if paces := [result.pace for result in before if result.recipe == recipe]:
+        return paces[0] * work
     batch, rng = batch_of(rows), np.random.default_rng(0)
     tried_rows = min(BATCHES * batch, rows, len(target.y))
     tried_members = min(members, n_threads or default_threads())
@@ -269,8 +265,7 @@ def seconds_of_epoch(
         groups=GROUPS,
         n_threads=n_threads,
     )
-    pace = paces[recipe, width] = pace_of(history, tried_rows, tried_members, n_threads)
-    return pace * work
+    return pace_of(history, tried_rows, tried_members, n_threads) * work
 
 
 @dataclass(eq=False)
@@ -360,8 +355,6 @@ def train(
             if stopped
             else "no epoch has a score that is a finite number: mend scoring, or rescale X and y"
         )
-    pace = pace_of(history, max(map(len, learn)), len(learn), options.n_threads)
-    options.paces[recipe, members.spec.layer_sizes[0]] = pace
     return TrainingResult(
         recipe,
         members.published(),
@@ -373,7 +366,7 @@ def train(
         planned=epochs,
         why=stopped or selector.why,
         stopped=stopped,
-        pace=pace,
+        pace=pace_of(history, max(map(len, learn)), len(learn), options.n_threads),
         is_steep=selector.cycles.is_steep(best),
     )
 

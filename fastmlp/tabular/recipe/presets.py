@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,8 @@ from fastmlp._core.intervals import Interval, check_count
 from fastmlp._core.keywords import check_choice
 from fastmlp._network.activations import ACTIVATIONS, ActivationName
 from fastmlp._network.scheduled import Schedule
-from fastmlp.tabular.outcome.conformal import MAX_TAIL_ROWS
 from fastmlp.tabular.recipe.progress import UNLIMITED, Clock
 from fastmlp.tabular.table.columns import Columns
-
-if TYPE_CHECKING:
-    from fastmlp.tabular.outcome.targets import Target
 
 
 @dataclass(frozen=True)
@@ -285,9 +281,6 @@ FORWARD_SHARE = 0.4  # folds that go forward take it of a limit: then all rows a
 LINEAR_SHARE = 0.1  # a linear part may take it of a limit
 # Time needed after training, in evaluations, for up to 40,000 rows; measured and rounded up.
 TIME_AFTER = {"numbers": 5.0, "classes": 10.0}
-# Seconds that the residuals of a target of numbers take beside them, and those that each row adds;
-# measured. Evaluations do not show them: they take many targets in little more time than one.
-SECONDS_OF_TARGET, SECONDS_OF_RESIDUAL = 1.3e-3, 6e-7
 
 ACTIVATION: dict[str, ActivationName] = {"classes": "selu", "numbers": "mish"}
 # With stages, a recipe continues if its last cycle reduced the cost by more than this multiple of
@@ -386,12 +379,6 @@ def quick_epochs(n: int) -> int:
     """Return the number of epochs of "fast" for n rows."""
     fast = PRESETS["fast"]
     return epochs_of(fast, fast.recipes[0], n)
-
-
-def seconds_after(target: Target, n: int) -> float:
-    """Return the seconds that the residuals of all targets take after the training on n rows."""
-    targets = target.outputs if target.kind == "numbers" else 0
-    return targets * (SECONDS_OF_TARGET + SECONDS_OF_RESIDUAL * min(n, 2 * MAX_TAIL_ROWS))
 
 
 def batch_of(n: int) -> int:

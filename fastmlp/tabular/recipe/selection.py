@@ -122,9 +122,7 @@ class Chooser:
         (recipe,) = QUICK.recipes_for(data.target.kind, data.columns)
         width = width_of(data.columns, len(with_missing(data.columns, data.table)), recipe.bins)
         rows, n_threads = max(map(len, learn)), self.options.n_threads
-        epoch = seconds_of_epoch(
-            recipe, width, data.target, rows, len(learn), n_threads, self.options.paces
-        )
+        epoch = seconds_of_epoch(recipe, width, data.target, rows, len(learn), n_threads)
         seconds = MOST_SETS * epochs_of(QUICK, recipe, len(data.table)) * epoch
         return seconds > TIME_SHARE * (deadline - time.monotonic())
 
