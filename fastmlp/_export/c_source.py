@@ -313,14 +313,14 @@ class Body:
         else:
             source, target = self.move(m, last=layer.number == self.last)
             biases = addresses["biases"]
-        is_half = weights.dtype == np.uint16
-        plain = text.HALVES_AFFINE if is_half else text.AFFINE
-        self.source.functions["affine"] = text.QUANTIZED_AFFINE if units else plain
         arguments = ", ".join([source, addresses[name], *units, biases, target, str(n), str(m)])
+        self.source.functions["blocks"] = text.BLOCKS
         if layer.kind == "entries":
             self.source.functions["entries"], self.places = text.ENTRIES, n
             self.calls.append(f"entries({arguments}, at, listed);")
         else:
+            plain = text.HALVES_AFFINE if weights.dtype == np.uint16 else text.AFFINE
+            self.source.functions["affine"] = text.QUANTIZED_AFFINE if units else plain
             self.calls.append(f"affine({arguments});")
         return addresses[name], n, m
 

@@ -59,14 +59,14 @@ LINKS["ascending"] += "\n    for (j = n / HEADS; j < n; j++) y[j] += y[j - n / H
 NORMALIZE = C["normalize"].format(epsilon=f"{EPSILON:.7f}")
 
 PLAIN = dict.fromkeys(("note", "parameter", "argument", "unit", "unit1", "unit2", "unit3"), "")
-AFFINE = C["affine"].format(**PLAIN, block=BLOCK, kind="real", value="(real)", four=1)
+BLOCKS = C["blocks"].format(block=BLOCK)
+AFFINE = C["affine"].format(**PLAIN, kind="real", value="(real)", four=1)
 HALVES = {"kind": "unsigned short", "value": "from_upper", "four": 1}
-HALVES_AFFINE = f"{C['from_upper']}\n{C['affine'].format(**PLAIN, **HALVES, block=BLOCK)}"
+HALVES_AFFINE = f"{C['from_upper']}\n{C['affine'].format(**PLAIN, **HALVES)}"
 ENTRIES = C["entries"].format(kind="real", value="(real)")
 # x86 has slow conversions of single bytes: it takes one sum at a time.
 QUANTIZED_AFFINE = C["affine"].format(
     **{f"unit{k or ''}": f"unit[j{f' + {k}' if k else ''}] * " for k in range(4)},
-    block=BLOCK,
     kind="signed char",
     value="(real)",
     four="defined __ARM_ARCH",

@@ -163,6 +163,20 @@ def test_no_warnings_and_the_self_check_passes(command, tmp_path):
         compilers.check_passes(tmp_path / "net.c", tmp_path, command)
 
 
+@compilers.COMPILERS
+def test_a_table_whose_blend_is_one_line_has_no_function_that_nobody_calls(command, tmp_path):
+    """clang warns of unused functions, and gcc does not: so the text is compared, too."""
+    frame = pandas.DataFrame({"a": np.linspace(-1, 1, 25), "b": list("uvwxy") * 5})
+    model = fastmlp.TabMLPRegressor(preset="fast", random_state=0).fit(frame, 2 * frame["a"])
+    path = tmp_path / "line.c"
+    model.to_c(path)
+    text = path.read_text()
+    defined = re.findall(r"^static inline \w+ (\w+)\(", text, re.M)
+    assert "entries" in defined
+    assert [name for name in defined if len(re.findall(rf"\b{name}\(", text)) < 2] == []
+    compilers.check_passes(path, tmp_path, command)
+
+
 CONSTANTS = ["weights_0_1", "number_centre_0_0", r"target_low_\d_0", "offsets"]
 
 
