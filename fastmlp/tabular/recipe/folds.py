@@ -195,16 +195,21 @@ class Splits:
             if n_folds < planned:
                 text = f"{n_folds} folds instead of {planned}, for there are {why}"
                 division.notes.append(text)
-        if k < 2:
-            raise ValueError(
-                "groups has one group but at least two groups are expected: members are judged on "
-                "groups that they have not learned from: pass rows of more groups"
-            )
+        check_groups(k)
         for _ in range(preset.repeats_of(k)):
             fold = assign(n, k, rng, data.target.strata, groups, copies)
             division.learn.extend([np.flatnonzero(fold != f) for f in range(k)])
             division.out.extend([np.flatnonzero(fold == f) for f in range(k)])
         return division
+
+
+def check_groups(count: int) -> None:
+    """Refuse rows of a single group, none of which could be held out."""
+    if count < 2:
+        raise ValueError(
+            "groups has one group but at least two groups are expected: members are judged on "
+            "groups that they have not learned from: pass rows of more groups"
+        )
 
 
 def forward_by_groups(
@@ -237,11 +242,7 @@ def parts_of_groups(times: Any, groups: Any, count: int) -> tuple[RowIndex, Any]
     _, number = np.unique(groups, return_inverse=True)
     in_time = np.argsort(times, kind="stable")
     begins = times[in_time[np.unique(number[in_time], return_index=True)[1]]]
-    if len(begins) < 2:
-        raise ValueError(
-            "groups has one group but at least two groups are expected: members are judged on "
-            "groups that they have not learned from: pass rows of more groups"
-        )
+    check_groups(len(begins))
     second = np.sort(begins)[1]
     is_late = (begins > second) & (begins >= times[in_time[len(times) // 2]])
     order = np.random.default_rng(0).permutation(len(begins))
