@@ -36,7 +36,7 @@ NAMES_AT = {
     "classes": ("fit.calibration.classes", "fit.labels.classes"),
 }
 KINDS_AT = {"number": "fit.columns.numbers", "category": "fit.columns.categories"}
-FORMS_AT = "fit.columns.forms"  # each column of numbers has a form
+FORMS_AT = "fit.columns.forms"  # how each column of numbers was written, such as a date
 KINDS = {"date": "date", "instant": "date", "duration": "duration"}  # a form: its kind
 BYTES_AT = {"fit.columns.names.ends": "fit.columns.names.bytes"}  # names may be stored as texts
 WANTED = (

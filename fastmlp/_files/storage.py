@@ -134,7 +134,7 @@ def class_of(name: str, engine: str) -> Any:
 
 
 def _imported(module: str) -> Any:
-    """Return a module of fastmlp, some of which need scikit-learn."""
+    """Import a module of fastmlp; where it lacks scikit-learn, name another way."""
     instead = "read the file by fastmlp.load_predictor, which needs NumPy alone"
     return optional.with_sklearn(f"fastmlp.{module}", instead)
 

@@ -24,7 +24,7 @@ def _numbers(state: State) -> dict[str, float]:
 
 
 def _measured(state: State) -> dict[str, float]:
-    """Return the same without NaN, such as the score without held-out rows."""
+    """Return the numbers of an epoch without those that are NaN, as not measured."""
     return {name: value for name, value in _numbers(state).items() if value == value}
 
 

@@ -178,9 +178,10 @@ cdef inline void backward_pass(const fm_derivatives* d, const fm_buffers* buffer
 
 cdef inline void backward_tangents(const fm_derivatives* d, int64_t first, int64_t at, int64_t rows,
                                    bint with_inputs, fm_interrupt_poll* interrupt) noexcept nogil:
-    """Compute the gradients by the tangents of all operators from those of the last, in tangents.dz.
+    """Pass the gradient of the last operator's tangents, in tangents.dz, back through all operators.
 
-    With those of the inputs, in points.x: the gradient of the outputs themselves.
+    `with_inputs` continues to the tangents of the inputs. Their gradient, in points.x, is that of the
+    outputs themselves.
     """
     cdef fm_buffers buffers = d.points[0]
     buffers.dz = d.tangents.dz

@@ -28,7 +28,7 @@ from fastmlp.tabular.table.forms import DATES, KINDS
 if TYPE_CHECKING:
     from fastmlp.tabular.outcome.targets import Target
 
-Bounds: TypeAlias = dict[str, list[Array]]  # a kind of parameters: the bounds of each layer's
+Bounds: TypeAlias = dict[str, list[Array]]  # of each kind of parameters, each layer's
 
 SIGNS = (-1, 0, 1)
 ACTIVATION: ActivationName = "relu"  # it replaces activations that fall somewhere
