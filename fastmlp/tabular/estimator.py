@@ -53,14 +53,14 @@ class BaseTabMLP(Explainable, Validated):
     Parameters
     ----------
     preset : {"fast", "default", "best"}, default="default"
-        Amount of training; ``fastmlp.tabular.recipe.presets`` has the numbers. Each of the next
+        Amount of training; ``fastmlp.tabular.plan.presets`` has the numbers. Each of the next
         five parameters replaces a part of the preset.
     recipes : list of dict, optional
         Recipes to train one after the other and to blend if that helps. Each may have bins
         (piecewise linear inputs per number), width and depth (hidden layers), activation, rate
         (factor on the learning rate), dropout, decay (of weights), parametric (whether units learn
         a blend of their activation and the identity), share (of the epochs) and embedding (units of
-        a first layer in which columns do not meet); see ``fastmlp.tabular.recipe.presets.Recipe``.
+        a first layer in which columns do not meet); see ``fastmlp.tabular.plan.presets.Recipe``.
         By default, squared errors of at most 10,000 rows also have a linear part, a ridge
         regression; fits with ``recipes`` or ``epochs`` are those of networks alone.
     folds : int from 2 to 1000, or splitter, optional
@@ -641,7 +641,7 @@ class BaseTabMLP(Explainable, Validated):
         >>> model.report().kinds
         {'numbers': 2, 'dates': 0, 'categories': 0}
         """
-        from fastmlp.tabular import page
+        from fastmlp.tabular.report import page
 
         fitted = self._state()
         unchanging = self.with_fitted(fitted)  # pictures are drawn later

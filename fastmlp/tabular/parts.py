@@ -23,10 +23,11 @@ from fastmlp.tabular.fit import reading
 from fastmlp.tabular.fit.reading import TableChunk
 from fastmlp.tabular.fit.training import assembled, calibrated, reported, train
 from fastmlp.tabular.fitted.fitted_table import HeldOut
-from fastmlp.tabular.recipe import folds, monotone
+from fastmlp.tabular.plan import folds
+from fastmlp.tabular.plan.folds import ScoredRows
+from fastmlp.tabular.recipe import monotone
 from fastmlp.tabular.recipe.blend import Blend, BlendResult, blended
 from fastmlp.tabular.recipe.epoch_selection import mean_cost
-from fastmlp.tabular.recipe.folds import ScoredRows
 from fastmlp.tabular.table import data_warnings
 from fastmlp.tabular.table.columns import Array, Columns, Table
 from fastmlp.tabular.table.frames import is_frame

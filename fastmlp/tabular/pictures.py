@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from fastmlp._validation.arrays import TableLike
-    from fastmlp.tabular.page import Evidence
+    from fastmlp.tabular.report.page import Evidence
 
 MAX_BARS = 20
 
@@ -122,7 +122,7 @@ def plot_partial_dependence(self: Pictured, column: str | int, ax: Axes | None =
     >>> ax.get_xlabel()
     'column 0'
     """
-    from fastmlp.tabular import page
+    from fastmlp.tabular.report import page
 
     evidence = evidence_for(self, "plot_partial_dependence")
     names, features = evidence.fitted.columns.names, page.features(evidence.fitted)
@@ -139,7 +139,7 @@ def plot_partial_dependence(self: Pictured, column: str | int, ax: Axes | None =
 
 def evidence_for(model: Pictured, method: str) -> Evidence:
     """Return the rows of the fit with their predictions out of fold."""
-    from fastmlp.tabular import page
+    from fastmlp.tabular.report import page
 
     check_is_fitted(model)
     fitted = fitted_of(model)

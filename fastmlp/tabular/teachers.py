@@ -34,9 +34,9 @@ from fastmlp.tabular.fitted.distilled import OF_OTHERS, Lesson, Limits, mixtures
 from fastmlp.tabular.fitted.results import timed
 from fastmlp.tabular.outcome.loss_rows import MEANS
 from fastmlp.tabular.outcome.targets import ClassTarget, Target
+from fastmlp.tabular.plan.folds import Splits
 from fastmlp.tabular.recipe.blend import Blend, BlendResult, blended, greedy
 from fastmlp.tabular.recipe.epoch_selection import OutOfFold, mean_cost
-from fastmlp.tabular.recipe.folds import Splits
 from fastmlp.tabular.recipe.members import ROWS_AT_A_TIME, Members, TrainingResult
 from fastmlp.tabular.regressor import TabMLPRegressor
 from fastmlp.tabular.table.columns import Array, RowIndex, Table

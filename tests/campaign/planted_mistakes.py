@@ -32,7 +32,7 @@ def _native(kind: str, *rows: tuple[str, str, str, str]) -> list[Mistake]:
 _WRONG_SIGN = _rows(
     "wrong sign",
     ("_explain/explain.py", "totals - values.sum(axis=1)", "totals + values.sum(axis=1)", "tabular/test_tabular_explain.py"),
-    ("tabular/reasons.py", 'worst = np.argsort(-errors', 'worst = np.argsort(errors', "tabular/test_tabular_reasons.py"),
+    ("tabular/report/reasons.py", 'worst = np.argsort(-errors', 'worst = np.argsort(errors', "tabular/test_tabular_reasons.py"),
     ("sklearn/from_sklearn_network.py", "mean = y_mean - y_scale * value.shift / gain", "mean = y_mean + y_scale * value.shift / gain", "export/test_read_sklearn.py"),
     ("_models/conversion/graph.py", "scaled(value, shift=-high)", "scaled(value, shift=high)", "export/test_read_torch.py"),
     ("_network/averaging.py", "/ (1 - self.decay**n)", "/ (1 + self.decay**n)", "network/test_averaging.py"),
@@ -106,7 +106,7 @@ _LOST_WEIGHT = _rows(
     ("_models/ensemble/member_data.py", "check.row_weights, y_checked, slopes, weights, spec", "check.row_weights, y_checked, slopes, None, spec", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
     ("tabular/outcome/conformal.py", "np.ones(len(y)) if weights is None else weights", "np.ones(len(y))", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
     ("tabular/outcome/conformal.py", "np.bincount(way, w * residual) ** 2", "np.bincount(way, residual) ** 2", "tabular/test_tabular_numbers.py"),
-    ("tabular/page.py", "np.average(evidence.mistakes, weights=evidence.weights)", "np.average(evidence.mistakes)", "tabular/test_tabular.py"),
+    ("tabular/report/page.py", "np.average(evidence.mistakes, weights=evidence.weights)", "np.average(evidence.mistakes)", "tabular/test_tabular.py"),
     ("tabular/table/data_warnings.py", "count = np.count_nonzero(np.isnan(y)) if", "count = 0 if", "tabular/test_tabular_gaps.py"),
     ("tabular/outcome/temperature.py", "None if weights is None else weights[thinned], 1.0", "None, 1.0", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
     ("tabular/outcome/targets.py", "fitted(outputs, self.y, weights)", "fitted(outputs, self.y, None)", "tabular/test_tabular_numbers.py"),
@@ -122,7 +122,7 @@ _LEAK = _rows(
     ("tabular/parts.py", "    if parts[k].times is not None:", "    if False:", "tabular/test_tabular_time.py"),
     ("tabular/outcome/periods.py", "before = np.flatnonzero(times < ", "before = np.flatnonzero(times >= ", "tabular/test_tabular_time.py"),
     ("tabular/outcome/periods.py", "OLDEST ** (1 - places)", "OLDEST**places", "tabular/test_tabular_time.py"),
-    ("tabular/recipe/folds.py", "n - different >= MANY_ALIKE * n", "False", "tabular/test_tabular_columns.py"),
+    ("tabular/plan/folds.py", "n - different >= MANY_ALIKE * n", "False", "tabular/test_tabular_columns.py"),
 )
 _STALE = _rows(
     "stale cache",

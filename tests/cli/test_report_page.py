@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from commands import here
 
-from fastmlp.tabular import page as pages
+from fastmlp.tabular.report import page as pages
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom")

@@ -15,8 +15,8 @@ import stored
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome.loss_rows import LOSSES
-from fastmlp.tabular.recipe import presets
-from fastmlp.tabular.recipe.presets import Preset, Recipe
+from fastmlp.tabular.plan import presets
+from fastmlp.tabular.plan.presets import Preset, Recipe
 
 # Of two recipes; every activation that a preset has is in one of the lists.
 PIECEWISE = Recipe(bins=3, width=9, depth=2)

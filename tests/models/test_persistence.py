@@ -16,8 +16,8 @@ from tiny_tables import LABELS, SMALL, X, Y, classifier, regressor
 
 from fastmlp import MLPClassifier, MLPRegressor, TabMLPSurvival
 from fastmlp.sklearn.fitted import fitted_of
-from fastmlp.tabular.recipe import presets
-from fastmlp.tabular.recipe.presets import Preset
+from fastmlp.tabular.plan import presets
+from fastmlp.tabular.plan.presets import Preset
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "saving.md"
 TABLE = np.empty((len(X), 4), object)

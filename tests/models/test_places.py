@@ -54,7 +54,7 @@ def test_workers_of_joblib_compute_the_same_bits(backend):
 
 SEEDS = """
 import hashlib, pathlib, sys, warnings, numpy as np, pandas as pd, fastmlp
-from fastmlp.tabular.recipe import presets
+from fastmlp.tabular.plan import presets
 from tiny_tables import TINY
 warnings.simplefilter("ignore")
 presets.PRESETS["fast"] = TINY

@@ -37,9 +37,8 @@ LEAVES = {
         "plot_importance plot_history TabMLPClassifier.plot_calibration "
         "TabMLPClassifier.plot_confusion_matrix TabMLPRegressor.plot_calibration"
     ),
-    "tabular/page": "BaseTabMLP.report plot_partial_dependence evidence_for",
     "tabular/parts": "",
-    "tabular/reasons": "",
+    "tabular/report": "BaseTabMLP.report plot_partial_dependence evidence_for",
     "tabular/fitted/report": "Report._repr_html_ Report.save",
     "tabular/sources": "BaseTabMLP._predicted Reader.source Reader._source_once Reader._of_source",
     "tabular/outcome/survival_": "_hazards",

@@ -37,7 +37,7 @@ def test_types_have_the_names_of_the_tables():
 
 def test_types_have_the_names_of_the_estimators():
     from fastmlp.sklearn import parameters, regressor
-    from fastmlp.tabular.recipe import presets
+    from fastmlp.tabular.plan import presets
 
     assert set(get_args(names.SolverName)) == {"lbfgs", *parameters.STOCHASTIC}
     assert get_args(names.PresetName) == tuple(presets.PRESETS)

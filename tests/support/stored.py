@@ -205,7 +205,7 @@ def forms() -> Any:
 @contextlib.contextmanager
 def short() -> Iterator[None]:
     """Make a fit of tables a short one, of two groups."""
-    from fastmlp.tabular.recipe.presets import PRESETS, Preset, Recipe
+    from fastmlp.tabular.plan.presets import PRESETS, Preset, Recipe
 
     recipes = Recipe(bins=3, width=5, depth=2), Recipe(bins=0, width=4, depth=1, parametric=False)
     with mock.patch.dict(PRESETS, fast=Preset(3, 1, 4, recipes)):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas
 
 from fastmlp import TabMLPClassifier, TabMLPRegressor
-from fastmlp.tabular.recipe.presets import Preset, Recipe
+from fastmlp.tabular.plan.presets import Preset, Recipe
 
 SMALL = Recipe(bins=4, width=8, depth=2)
 TINY = Preset(3, 2, 4, (SMALL,))

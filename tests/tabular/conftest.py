@@ -3,7 +3,7 @@
 import pytest
 from tiny_tables import TINY
 
-from fastmlp.tabular.recipe import presets
+from fastmlp.tabular.plan import presets
 
 
 @pytest.fixture

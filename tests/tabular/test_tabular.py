@@ -24,12 +24,12 @@ from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp._core import charts
 from fastmlp._validation.arrays import is_missing
 from fastmlp.sklearn.fitted import fitted_of
-from fastmlp.tabular import page
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.outcome.loss_rows import LOSSES
-from fastmlp.tabular.recipe import presets
+from fastmlp.tabular.plan import presets
+from fastmlp.tabular.plan.presets import Preset, Recipe
 from fastmlp.tabular.recipe.epoch_selection import OutOfFold
-from fastmlp.tabular.recipe.presets import Preset, Recipe
+from fastmlp.tabular.report import page
 
 SMALL = Recipe(bins=4, width=16, depth=2)
 TINY = Preset(3, 2, 24, (SMALL, replace(SMALL, bins=0, dropout=0.1, decay=0.01)))

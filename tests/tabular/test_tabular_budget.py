@@ -10,9 +10,10 @@ from tiny_tables import LABELS, X, Y, classifier, regressor
 
 from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.fit import reading
-from fastmlp.tabular.recipe import blend, budget, presets, progress
+from fastmlp.tabular.plan import presets, progress
+from fastmlp.tabular.plan.presets import Preset, Recipe
+from fastmlp.tabular.recipe import blend, budget
 from fastmlp.tabular.recipe.budget import bytes_of, free_bytes, sample
-from fastmlp.tabular.recipe.presets import Preset, Recipe
 from fastmlp.tabular.table import frames
 
 MANY = np.random.default_rng(0).normal(size=(3_000, 4))

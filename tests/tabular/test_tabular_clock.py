@@ -7,9 +7,10 @@ import pytest
 from tiny_tables import LABELS, SMALL, N, X, Y, regressor
 
 from fastmlp.tabular.outcome.targets import ClassTarget, MultiLabelTarget, NumericTarget
-from fastmlp.tabular.recipe import blend, presets
+from fastmlp.tabular.plan import presets
+from fastmlp.tabular.plan.progress import Clock
+from fastmlp.tabular.recipe import blend
 from fastmlp.tabular.recipe.members import seconds_of_epoch
-from fastmlp.tabular.recipe.progress import Clock
 from fastmlp.tabular.table.columns import Columns
 from fastmlp.tabular.table.encoding import Encoding, width_of, with_missing
 

@@ -14,7 +14,7 @@ from tiny_tables import COLOURS, LABELS, N, X, Y, classifier, frame_of, regresso
 
 from fastmlp import ArrowBlocks, load_predictor
 from fastmlp.sklearn.fitted import fitted_of
-from fastmlp.tabular.recipe import presets
+from fastmlp.tabular.plan import presets
 from fastmlp.tabular.table.columns import MOST_FREQUENT, of_counts
 
 RNG = np.random.default_rng(1)

@@ -15,9 +15,9 @@ from sklearn.model_selection import (
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 from fastmlp.sklearn.fitted import fitted_of
-from fastmlp.tabular.recipe import presets
+from fastmlp.tabular.plan import presets
+from fastmlp.tabular.plan.presets import Preset
 from fastmlp.tabular.recipe.epoch_selection import OutOfFold
-from fastmlp.tabular.recipe.presets import Preset
 
 GROUPS = np.arange(N) // 6
 NUMBERS = np.arange(N) % 4 - 1

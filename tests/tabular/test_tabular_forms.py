@@ -17,7 +17,7 @@ from tiny_tables import TINY, regressor
 
 import fastmlp
 from fastmlp.sklearn.fitted import fitted_of
-from fastmlp.tabular.recipe import presets
+from fastmlp.tabular.plan import presets
 from fastmlp.tabular.table.columns import Columns
 
 pytestmark = pytest.mark.usefixtures("tiny")

@@ -12,7 +12,8 @@ import pytest
 
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
-from fastmlp.tabular.recipe import identifiers, linear
+from fastmlp.tabular.recipe import linear
+from fastmlp.tabular.selection import identifiers
 
 N = 900
 RNG = np.random.default_rng(4)

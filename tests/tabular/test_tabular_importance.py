@@ -18,9 +18,9 @@ from tiny_tables import LABELS, SMALL, X, Y, classifier, regressor
 
 import fastmlp
 from fastmlp.tabular import estimator
-from fastmlp.tabular.recipe import presets
+from fastmlp.tabular.plan import presets
+from fastmlp.tabular.plan.presets import Preset
 from fastmlp.tabular.recipe.blend import Blend
-from fastmlp.tabular.recipe.presets import Preset
 
 TABLE = np.c_[X, np.ones(len(X))]  # the first column is nearly y, the last one is left out
 

@@ -11,7 +11,7 @@ from tiny_tables import COLOURS, LABELS, SMALL, TINY, N, X, Y, classifier, frame
 from fastmlp import TabMLPClassifier
 from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome.loss_rows import LOSSES
-from fastmlp.tabular.recipe import presets
+from fastmlp.tabular.plan import presets
 from fastmlp.tabular.recipe.blend import Blend
 
 RNG = np.random.default_rng(1)

@@ -14,8 +14,9 @@ from tiny_tables import classifier, regressor
 
 import fastmlp
 from fastmlp._models.network import Network
-from fastmlp.tabular.recipe import monotone, presets
-from fastmlp.tabular.recipe.presets import Preset, Recipe
+from fastmlp.tabular.plan import presets
+from fastmlp.tabular.plan.presets import Preset, Recipe
+from fastmlp.tabular.recipe import monotone
 
 PAIRS = 10_000
 N = 400

@@ -12,7 +12,7 @@ from tiny_tables import LABELS, TINY, N, X, Y, classifier, regressor
 from fastmlp import load
 from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome.conformal import effective_rows, residuals_of
-from fastmlp.tabular.recipe import presets
+from fastmlp.tabular.plan import presets
 
 RNG = np.random.default_rng(2)
 

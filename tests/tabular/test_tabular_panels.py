@@ -10,7 +10,8 @@ from tiny_tables import LABELS, N, X, Y, classifier, regressor
 import fastmlp
 from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome import periods
-from fastmlp.tabular.recipe import blend, folds, linear
+from fastmlp.tabular.plan import folds
+from fastmlp.tabular.recipe import blend, linear
 
 pytestmark = pytest.mark.usefixtures("tiny")
 

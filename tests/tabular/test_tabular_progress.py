@@ -17,8 +17,9 @@ from tiny_tables import LABELS, SMALL, TINY, X, Y, classifier, regressor
 import fastmlp
 from fastmlp._engine.thread_count import default_threads
 from fastmlp.sklearn.fitted import fitted_of
-from fastmlp.tabular.recipe import epoch_selection, members, presets
-from fastmlp.tabular.recipe.progress import Bar, Line, Progress, line_or_bar
+from fastmlp.tabular.plan import presets
+from fastmlp.tabular.plan.progress import Bar, Line, Progress, line_or_bar
+from fastmlp.tabular.recipe import epoch_selection, members
 
 TWO = replace(TINY, epochs=16, recipes=(SMALL, replace(SMALL, width=6)))
 
@@ -208,7 +209,7 @@ def test_share_and_time_left_follow_the_work_of_the_recipes():
 
 @pytest.mark.parametrize("columns", [5, 20, 40, 60, 200])
 def test_a_line_fits_the_terminal(columns, monkeypatch):
-    monkeypatch.setattr("fastmlp.tabular.recipe.progress._columns", lambda _: columns)
+    monkeypatch.setattr("fastmlp.tabular.plan.progress._columns", lambda _: columns)
     lines = shown(range(1, 9), terminal=True).removesuffix("\n").split("\r")
     assert max(len(line.rstrip()) for line in lines) < columns
     assert lines[-1].rstrip().endswith("error 0.25 out of fold"[: columns - 1])
@@ -248,14 +249,14 @@ def test_a_fit_of_hours_warns():
 
 
 def test_a_slow_first_epoch_makes_no_hint(monkeypatch, caplog):
-    monkeypatch.setattr("fastmlp.tabular.recipe.progress.LONG_FIT", 15)
+    monkeypatch.setattr("fastmlp.tabular.plan.progress.LONG_FIT", 15)
     with caplog.at_level(logging.INFO, "fastmlp"):
         shown([4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5])  # the first alone would say 21 s
     assert not caplog.records
 
 
 def test_a_hint_names_threads_that_rest(monkeypatch, caplog):
-    monkeypatch.setattr("fastmlp.tabular.recipe.progress.default_threads", lambda: 8)
+    monkeypatch.setattr("fastmlp.tabular.plan.progress.default_threads", lambda: 8)
     with caplog.at_level(logging.INFO, "fastmlp"):
         shown(np.arange(1, 9) * 30, n_threads=2)
     assert "n_jobs=2 uses less than the 8 threads" in caplog.text

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny_tables import LABELS, N, X, Y, classifier, frame_of, regressor
 
-from fastmlp.tabular import page, reasons
+from fastmlp.tabular.report import page, reasons
 
 pytestmark = pytest.mark.usefixtures("tiny")
 HOSTILE = "<b>red</b>"

@@ -11,9 +11,10 @@ from tiny_tables import classifier, regressor
 
 from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome import loss_rows
-from fastmlp.tabular.recipe import embedding, members, presets
-from fastmlp.tabular.recipe.folds import FitRows, Splits
-from fastmlp.tabular.recipe.presets import Preset, Recipe
+from fastmlp.tabular.plan import presets
+from fastmlp.tabular.plan.folds import FitRows, Splits
+from fastmlp.tabular.plan.presets import Preset, Recipe
+from fastmlp.tabular.recipe import embedding, members
 from fastmlp.tabular.table.columns import Columns
 from fastmlp.tabular.table.encoding import Encoding, edges_of
 

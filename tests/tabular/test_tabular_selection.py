@@ -7,7 +7,7 @@ import pytest
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular.outcome.targets import ClassTarget, NumericTarget
-from fastmlp.tabular.recipe import selection
+from fastmlp.tabular.selection import selection
 from fastmlp.tabular.table.columns import Columns
 
 SMALL = {"folds": 2, "members": 2, "width": 8, "random_state": 0, "n_jobs": 1}

@@ -14,9 +14,10 @@ from tiny_tables import regressor
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome.targets import Baseline, ClassTarget
-from fastmlp.tabular.recipe import blend, epoch_selection, members, presets
-from fastmlp.tabular.recipe.folds import Splits
-from fastmlp.tabular.recipe.presets import Preset, Recipe
+from fastmlp.tabular.plan import presets
+from fastmlp.tabular.plan.folds import Splits
+from fastmlp.tabular.plan.presets import Preset, Recipe
+from fastmlp.tabular.recipe import blend, epoch_selection, members
 
 LONG = Recipe(bins=4, width=16, depth=1)
 STAGED = Preset(6, 2, 64, (LONG, replace(LONG, bins=0)), trial_folds=3)

@@ -23,8 +23,8 @@ from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular.outcome import survival_target
 from fastmlp.tabular.outcome.checked_survival import structured
 from fastmlp.tabular.outcome.survival_target import SurvivalTarget, edges_of
-from fastmlp.tabular.recipe import presets
-from fastmlp.tabular.recipe.presets import Preset
+from fastmlp.tabular.plan import presets
+from fastmlp.tabular.plan.presets import Preset
 
 RNG = np.random.default_rng(0)
 N = 400

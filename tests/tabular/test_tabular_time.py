@@ -16,7 +16,8 @@ from fastmlp.sklearn.fitted import fitted_of
 from fastmlp.tabular import parts
 from fastmlp.tabular.fit.reading import TableChunk
 from fastmlp.tabular.outcome import periods
-from fastmlp.tabular.recipe import blend, linear, members, presets
+from fastmlp.tabular.plan import presets
+from fastmlp.tabular.recipe import blend, linear, members
 
 pytestmark = pytest.mark.usefixtures("tiny")
 

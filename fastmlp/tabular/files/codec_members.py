@@ -44,9 +44,9 @@ from fastmlp.tabular.outcome.targets import (
     NumericTarget,
     TargetScale,
 )
+from fastmlp.tabular.plan.presets import Recipe
 from fastmlp.tabular.recipe.blend import Blend
 from fastmlp.tabular.recipe.members import Members
-from fastmlp.tabular.recipe.presets import Recipe
 from fastmlp.tabular.table import forms
 from fastmlp.tabular.table.columns import MISSING, Column, Columns
 from fastmlp.tabular.table.encoding import Encoding, NumericStatistics, inputs_of, width_of

@@ -9,7 +9,7 @@ from typing import Any
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from fastmlp._training.callbacks import EarlyStopping, ReduceOnPlateau
-from fastmlp.tabular.recipe.presets import PRESETS
+from fastmlp.tabular.plan.presets import PRESETS
 
 # Smallest and largest values of parameters that replace numbers of a preset.
 COUNTS = {"folds": (2, 1_000), "members": (1, 10_000), "epochs": (1, 10**6), "width": (1, 10**5)}

@@ -25,7 +25,9 @@ from fastmlp._training.sources import is_table_source
 from fastmlp._validation.arrays import TableLike, check_unmasked, short
 from fastmlp.tabular.outcome import periods
 from fastmlp.tabular.outcome.targets import RowWeights, Target
-from fastmlp.tabular.recipe import folds, monotone
+from fastmlp.tabular.plan import folds
+from fastmlp.tabular.plan.folds import FitRows, Folds
+from fastmlp.tabular.recipe import monotone
 from fastmlp.tabular.recipe.budget import (
     KEPT_SHARE,
     PILOT_ROWS,
@@ -34,7 +36,6 @@ from fastmlp.tabular.recipe.budget import (
     TablePlan,
     sample,
 )
-from fastmlp.tabular.recipe.folds import FitRows, Folds
 from fastmlp.tabular.table import data_warnings
 from fastmlp.tabular.table.columns import Array, Columns, Table
 from fastmlp.tabular.table.encoding import with_missing

@@ -27,15 +27,16 @@ from fastmlp.tabular.outcome import periods
 from fastmlp.tabular.outcome.calibration import Calibration, NumberCalibration
 from fastmlp.tabular.outcome.scoring import Scorer, scorer_of
 from fastmlp.tabular.outcome.targets import Target
-from fastmlp.tabular.recipe import blend, giveaways, identifiers, monotone
+from fastmlp.tabular.plan.folds import ScoredRows
+from fastmlp.tabular.plan.presets import PRESETS, adapted
+from fastmlp.tabular.plan.progress import show_result
+from fastmlp.tabular.recipe import blend, monotone
 from fastmlp.tabular.recipe.blend import BlendResult
 from fastmlp.tabular.recipe.budget import Budget, bytes_of
 from fastmlp.tabular.recipe.epoch_selection import mean_cost
-from fastmlp.tabular.recipe.folds import ScoredRows
 from fastmlp.tabular.recipe.members import INTERRUPTED, TrainingOptions
-from fastmlp.tabular.recipe.presets import PRESETS, adapted
-from fastmlp.tabular.recipe.progress import show_result
-from fastmlp.tabular.recipe.selection import select
+from fastmlp.tabular.selection import giveaways, identifiers
+from fastmlp.tabular.selection.selection import select
 from fastmlp.tabular.table.columns import Array, Columns, Table
 
 

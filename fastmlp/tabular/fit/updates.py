@@ -26,12 +26,12 @@ from fastmlp.tabular.fitted.fitted_table import FittedTable, HeldOut
 from fastmlp.tabular.fitted.results import WARNING
 from fastmlp.tabular.outcome.calibration import NumberCalibration
 from fastmlp.tabular.outcome.targets import Target
+from fastmlp.tabular.plan.folds import ScoredRows, Splits, parts_of
+from fastmlp.tabular.plan.presets import BETA_2, even
 from fastmlp.tabular.recipe import embedding, linear, monotone
 from fastmlp.tabular.recipe.blend import Blend, BlendResult
 from fastmlp.tabular.recipe.epoch_selection import mean_cost
-from fastmlp.tabular.recipe.folds import ScoredRows, Splits, parts_of
 from fastmlp.tabular.recipe.members import GROUPS, Members, ensemble_of
-from fastmlp.tabular.recipe.presets import BETA_2, even
 from fastmlp.tabular.table import data_warnings
 from fastmlp.tabular.table.columns import Array, Table
 

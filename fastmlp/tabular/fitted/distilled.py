@@ -24,10 +24,10 @@ from fastmlp.tabular.fitted.fitted_table import FittedTable, HeldOut
 from fastmlp.tabular.outcome.conformal import with_measured_sizes
 from fastmlp.tabular.outcome.loss_rows import MEANS
 from fastmlp.tabular.outcome.targets import NumericTarget
+from fastmlp.tabular.plan.presets import BETA_2, MOST_PIECES, Recipe, even
 from fastmlp.tabular.recipe import monotone
 from fastmlp.tabular.recipe.blend import Blend
 from fastmlp.tabular.recipe.members import GROUPS, Members, seconds_of_epoch, untrained
-from fastmlp.tabular.recipe.presets import BETA_2, MOST_PIECES, Recipe, even
 from fastmlp.tabular.table.columns import Array, Columns, RowIndex, Table, first_tied
 from fastmlp.tabular.table.encoding import Encoding
 

@@ -1,1 +1,1 @@
-"""How networks are trained on a table: presets, members, folds, epochs, the blend, the budget."""
+"""How networks are trained on a table: members, epochs, the line, the blend, the budget."""

@@ -13,6 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.tabular.outcome.periods import Ahead
+from fastmlp.tabular.plan.folds import FitRows, Splits, parts_of
+from fastmlp.tabular.plan.presets import (
+    FORWARD_SHARE,
+    LEAST_SHARE,
+    LEAST_SHARE_OF_EXACT,
+    LINEAR_SHARE,
+    MOST_LONGER,
+    TRIED_RECIPES,
+    Preset,
+    Recipe,
+    beginning,
+    epochs_of,
+    quick_epochs,
+)
+from fastmlp.tabular.plan.progress import Progress
 from fastmlp.tabular.recipe import linear, members
 from fastmlp.tabular.recipe.epoch_selection import (
     LIMIT_REACHED,
@@ -26,7 +41,6 @@ from fastmlp.tabular.recipe.epoch_selection import (
     ranked,
     trimmed_mean,
 )
-from fastmlp.tabular.recipe.folds import FitRows, Splits, parts_of
 from fastmlp.tabular.recipe.linear import LinearPart
 from fastmlp.tabular.recipe.members import (
     Members,
@@ -34,20 +48,6 @@ from fastmlp.tabular.recipe.members import (
     TrainingResult,
     seconds_of_epoch,
 )
-from fastmlp.tabular.recipe.presets import (
-    FORWARD_SHARE,
-    LEAST_SHARE,
-    LEAST_SHARE_OF_EXACT,
-    LINEAR_SHARE,
-    MOST_LONGER,
-    TRIED_RECIPES,
-    Preset,
-    Recipe,
-    beginning,
-    epochs_of,
-    quick_epochs,
-)
-from fastmlp.tabular.recipe.progress import Progress
 from fastmlp.tabular.table.columns import Table
 from fastmlp.tabular.table.encoding import width_of, with_missing
 

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core import control_groups
-from fastmlp.tabular.recipe.members import seconds_of_epoch
-from fastmlp.tabular.recipe.presets import (
+from fastmlp.tabular.plan.presets import (
     EVALUATION_SHARE,
     Preset,
     Recipe,
@@ -23,7 +22,8 @@ from fastmlp.tabular.recipe.presets import (
     beginning,
     epochs_of,
 )
-from fastmlp.tabular.recipe.progress import in_bytes
+from fastmlp.tabular.plan.progress import in_bytes
+from fastmlp.tabular.recipe.members import seconds_of_epoch
 from fastmlp.tabular.table.columns import Columns
 from fastmlp.tabular.table.encoding import width_of
 

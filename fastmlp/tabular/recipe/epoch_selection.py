@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp._core.history import State
-from fastmlp.tabular.recipe.presets import (
+from fastmlp.tabular.plan.presets import (
     EVALUATION_SHARE,
     LEAST_GAINS,
     MAX_EVALUATIONS,
@@ -26,13 +26,13 @@ from fastmlp.tabular.recipe.presets import (
     Preset,
     cycle_end,
 )
-from fastmlp.tabular.recipe.progress import Clock
+from fastmlp.tabular.plan.progress import Clock
 from fastmlp.tabular.table.columns import Array, RowIndex
 
 if TYPE_CHECKING:
     from fastmlp._engine.protocol import Engine
     from fastmlp.tabular.outcome.targets import Target
-    from fastmlp.tabular.recipe.folds import ScoredRows
+    from fastmlp.tabular.plan.folds import ScoredRows
 
 LIMIT_REACHED = "time_limit was reached"
 ONLY_WORSE = "predictions of held-out rows only got worse"

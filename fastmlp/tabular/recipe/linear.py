@@ -23,10 +23,10 @@ from fastmlp._network import initializers
 from fastmlp._network.groups import Groups
 from fastmlp._network.spec import Spec, build
 from fastmlp.tabular.outcome import periods
+from fastmlp.tabular.plan.folds import FitRows, Splits
+from fastmlp.tabular.plan.presets import Preset, Recipe
 from fastmlp.tabular.recipe.epoch_selection import OutOfFold, calibrated_costs, places_of
-from fastmlp.tabular.recipe.folds import FitRows, Splits
 from fastmlp.tabular.recipe.members import Members, TrainingResult
-from fastmlp.tabular.recipe.presets import Preset, Recipe
 from fastmlp.tabular.table.columns import Array, RowIndex
 from fastmlp.tabular.table.encoding import Encoding, width_of, with_missing
 from fastmlp.tabular.table.rows import EncodedRows

@@ -24,11 +24,12 @@ from fastmlp._network.optimizers import Adam, AdamW, Optimizer
 from fastmlp._network.spec import Spec, build
 from fastmlp.tabular.outcome.conformal import MAX_TAIL_ROWS
 from fastmlp.tabular.outcome.targets import Target, TargetScale
-from fastmlp.tabular.recipe import embedding, monotone, presets
+from fastmlp.tabular.plan import presets
+from fastmlp.tabular.plan.folds import FitRows, Splits
+from fastmlp.tabular.plan.presets import Preset, Recipe, batch_of, epochs_of
+from fastmlp.tabular.plan.progress import Clock
+from fastmlp.tabular.recipe import embedding, monotone
 from fastmlp.tabular.recipe.epoch_selection import BestEpochSelector, OutOfFold
-from fastmlp.tabular.recipe.folds import FitRows, Splits
-from fastmlp.tabular.recipe.presets import Preset, Recipe, batch_of, epochs_of
-from fastmlp.tabular.recipe.progress import Clock
 from fastmlp.tabular.table.columns import RowIndex, Table
 from fastmlp.tabular.table.encoding import Encoding
 from fastmlp.tabular.table.rows import Joint

@@ -21,7 +21,7 @@ import numpy as np
 from fastmlp._models.network import Network
 from fastmlp._network.activations import ActivationName
 from fastmlp.tabular.outcome.loss_rows import LOSSES
-from fastmlp.tabular.recipe.presets import Preset, Recipe
+from fastmlp.tabular.plan.presets import Preset, Recipe
 from fastmlp.tabular.table.columns import Array, Columns, places_of
 from fastmlp.tabular.table.forms import DATES, KINDS
 

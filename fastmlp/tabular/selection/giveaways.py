@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fastmlp.tabular.plan.folds import FitRows, sums_by
+from fastmlp.tabular.plan.presets import NEARLY_EXACT
 from fastmlp.tabular.recipe.epoch_selection import is_nearly_exact
-from fastmlp.tabular.recipe.folds import FitRows, sums_by
-from fastmlp.tabular.recipe.presets import NEARLY_EXACT
-from fastmlp.tabular.recipe.selection import ranked_responses
+from fastmlp.tabular.selection.selection import ranked_responses
 from fastmlp.tabular.table.columns import SAME, Array, RowIndex
 
 FEWEST_ROWS = 100  # fewer rows have such columns by chance

@@ -16,7 +16,7 @@ from fastmlp._validation.arrays import is_missing
 from fastmlp.tabular.outcome import periods
 from fastmlp.tabular.outcome.periods import ForwardFold
 from fastmlp.tabular.outcome.targets import Baseline, RowWeights, baseline, check_present
-from fastmlp.tabular.recipe.presets import Preset
+from fastmlp.tabular.plan.presets import Preset
 from fastmlp.tabular.table.columns import Columns, RowIndex, Table
 
 Folds: TypeAlias = Sequence[tuple[RowIndex, RowIndex]]  # rows to learn from, and to hold out

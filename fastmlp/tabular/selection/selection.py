@@ -31,14 +31,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.tabular.outcome.targets import MultiLabelTarget, NumericTarget, Target, baseline
+from fastmlp.tabular.plan.folds import FitRows, Splits, at_most, parts_for, sums_by
+from fastmlp.tabular.plan.presets import NEARLY_EXACT, Preset, Recipe, epochs_of
 from fastmlp.tabular.recipe.epoch_selection import (
     gain_and_error,
     is_gain,
     ranked,
 )
-from fastmlp.tabular.recipe.folds import FitRows, Splits, at_most, parts_for, sums_by
 from fastmlp.tabular.recipe.members import Members, TrainingOptions, seconds_of_epoch, train
-from fastmlp.tabular.recipe.presets import NEARLY_EXACT, Preset, Recipe, epochs_of
 from fastmlp.tabular.table.columns import Array, Columns, RowIndex, Table
 from fastmlp.tabular.table.encoding import width_of, with_missing
 

@@ -20,12 +20,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from fastmlp.tabular.plan.folds import FitRows, Splits, at_most, sums_by
+from fastmlp.tabular.plan.presets import Preset
 from fastmlp.tabular.recipe import linear
 from fastmlp.tabular.recipe.epoch_selection import is_gain
-from fastmlp.tabular.recipe.folds import FitRows, Splits, at_most, sums_by
 from fastmlp.tabular.recipe.members import TrainingOptions
-from fastmlp.tabular.recipe.presets import Preset
-from fastmlp.tabular.recipe.selection import (
+from fastmlp.tabular.selection.selection import (
     MOST_CHOOSING,
     Chooser,
     mean_of_targets,

@@ -24,7 +24,7 @@ from fastmlp._core.intervals import Interval, check_count
 from fastmlp._core.keywords import check_choice
 from fastmlp._network.activations import ACTIVATIONS, ActivationName
 from fastmlp._network.scheduled import Schedule
-from fastmlp.tabular.recipe.progress import UNLIMITED, Clock
+from fastmlp.tabular.plan.progress import UNLIMITED, Clock
 from fastmlp.tabular.table.columns import Columns
 
 

@@ -15,15 +15,15 @@ import numpy as np
 from fastmlp._core import page
 from fastmlp._core.charts import MOST_TICKS, Axes
 from fastmlp._core.page import Section, bars, number, table
-from fastmlp.tabular import reasons
 from fastmlp.tabular.fitted import inspection
 from fastmlp.tabular.fitted.fitted_table import FittedTable
 from fastmlp.tabular.fitted.report import WITHOUT_ROWS
 from fastmlp.tabular.fitted.results import NO_BETTER, Importance
 from fastmlp.tabular.outcome.scores import MEANINGS, scores
 from fastmlp.tabular.outcome.targets import Baseline, weighted_quantile
+from fastmlp.tabular.plan.folds import ScoredRows
 from fastmlp.tabular.recipe.epoch_selection import mean_cost
-from fastmlp.tabular.recipe.folds import ScoredRows
+from fastmlp.tabular.report import reasons
 from fastmlp.tabular.table.columns import MISSING, Array, Column, Table
 from fastmlp.tabular.table.forms import CYCLES, DATES
 

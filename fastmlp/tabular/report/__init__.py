@@ -1,0 +1,1 @@
+"""The page about a fit, and the contributions of columns on it."""

@@ -1,0 +1,1 @@
+"""The choice of columns: those that say nothing, that are names, or that give the target away."""
