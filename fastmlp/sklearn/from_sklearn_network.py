@@ -31,10 +31,12 @@ from fastmlp.sklearn.classifier import MLPClassifier
 from fastmlp.sklearn.fitted import STATISTICS, FittedNetwork, Targets
 from fastmlp.sklearn.regressor import MLPRegressor
 from fastmlp.sklearn.scaled_network import ScaledNetwork, spec_of
-from fastmlp.sklearn.scaling import Scaling
+from fastmlp.sklearn.scaling import Scaling, has_logarithms
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
+
+    from fastmlp._network.spec import Spec
 
 Array = NDArray[Any]
 Estimator = MLPClassifier | MLPRegressor
@@ -229,15 +231,17 @@ def _standard(value: Value, step: BaseEstimator) -> Value:
     mean = getattr(step, "mean_", getattr(step, "center_", None))
     if not getattr(step, "with_mean", True):  # it is measured all the same
         mean = None
-    scale = 1.0 if step.scale_ is None else step.scale_
-    return graph.scaled(value, 1 / np.asarray(scale), 0.0 if mean is None else -mean / scale)
+    scale = np.asarray(1.0 if step.scale_ is None else step.scale_, np.float64)
+    return graph.scaled(value, 1 / scale, 0.0 if mean is None else -mean / scale)
 
 
 def _components(value: Value, step: BaseEstimator) -> Value:
     value = graph.scaled(value, shift=-getattr(step, "mean_", np.zeros(value.width)))
     value = graph.product(value, step.components_.T)
     is_white = getattr(step, "whiten", False)
-    return graph.scaled(value, 1 / np.sqrt(step.explained_variance_)) if is_white else value
+    if not is_white:
+        return value
+    return graph.scaled(value, 1 / np.sqrt(step.explained_variance_).astype(np.float64))
 
 
 def _called(value: Value, step: BaseEstimator) -> Value:
@@ -372,9 +376,8 @@ def _estimator(source: _Source, outer: BaseEstimator) -> Estimator:
         gain, mean = np.ones(n_inputs), np.zeros(n_inputs)
     else:
         mean = -source.inputs.shift / gain
-    y_mean, y_scale = (np.resize(one, spec.n_outputs) for one in (source.y_mean, source.y_scale))
-    scaling = Scaling(mean, 1 / gain, y_mean, y_scale, spec.loss.heads)
-    is_scaled = any(np.any(one) for one in (mean, y_mean, gain != 1, y_scale != 1))
+    scaling = _scaling(source, spec, mean, 1 / gain)
+    is_scaled = any(np.any(one) for one in (mean, scaling.y_mean, gain != 1, scaling.y_scale != 1))
     ours.set_params(standardize=is_scaled)
     network = ScaledNetwork(spec, scaling if is_scaled else None)
     network.engine.set_parameters(*network.checked(weights, biases))
@@ -385,6 +388,20 @@ def _estimator(source: _Source, outer: BaseEstimator) -> Estimator:
         if hasattr(outer, name):
             attributes[name] = copy.deepcopy(getattr(outer, name))
     return ours.with_fitted(FittedNetwork(network, targets, attributes))
+
+
+def _scaling(source: _Source, spec: Spec, x_mean: Array, x_scale: Array) -> Scaling:
+    """Return scales of the inputs with those that a source has of its targets."""
+    mean, scale = (np.resize(one, spec.n_outputs) for one in (source.y_mean, source.y_scale))
+    if has_logarithms(spec):  # a factor of exp(z) is a shift of z
+        if mean.any():
+            raise TypeError(
+                f"the targets are shifted by {mean[mean != 0][0]:.3g} behind a network whose "
+                f"loss {spec.loss.name!r} predicts logarithms but factors alone are expected "
+                "there: fit it without TransformedTargetRegressor, or with MaxAbsScaler() in it"
+            )
+        mean, scale = np.log(scale), np.ones(spec.n_outputs)
+    return Scaling(x_mean, x_scale, mean, scale, spec.loss.heads)
 
 
 def _behind(inputs: Value, weights: list[Array], biases: list[Array]) -> tuple[Any, Any]:
@@ -402,6 +419,11 @@ def _behind(inputs: Value, weights: list[Array], biases: list[Array]) -> tuple[A
 def _members(source: _Source) -> list[_Source]:
     """Return the networks whose mean a source predicts."""
     model, inputs = source.model, source.inputs
+    if len(getattr(model, "classes_", (0, 1))) == 1:  # of which scikit-learn predicts none either
+        raise TypeError(
+            f"the {type(model).__name__} has learned the classes {model.classes_.tolist()} but "
+            "at least two are expected: fit it on rows of several classes"
+        )
     is_weighted = getattr(model, "weights", None) is not None and len(set(model.weights)) > 1
     if is_weighted or getattr(model, "voting", "soft") != "soft":
         raise TypeError(
@@ -427,8 +449,7 @@ def _network(source: _Source) -> MLP:
     weights, biases = _behind(source.inputs, weights, biases)
     spec = spec_of(ours, len(weights[0]), targets, np.float64)
     ones = np.ones(len(weights[0]))
-    y_mean, y_scale = (np.resize(one, spec.n_outputs) for one in (source.y_mean, source.y_scale))
-    scaling = Scaling(0 * ones, ones, y_mean, y_scale, spec.loss.heads)
+    scaling = _scaling(source, spec, 0 * ones, ones)
     wide = replace(spec, dtype=np.dtype(np.float64))
     network = Network.of(wide, scaling.fold(weights, biases), np.random.default_rng(0))
     network.learn_shape(targets.labels is None and targets.n_outputs == 1)
@@ -446,6 +467,7 @@ def _compare(
 ) -> None:
     """Refuse an estimator that predicts otherwise than its source on random rows."""
     rows: Any = _random_rows(source.inputs, outer.n_features_in_)
+    _check_rounding(source.inputs, rows, theirs)
     names = getattr(outer, "feature_names_in_", None)
     if names is not None:
         with suppress(ImportError):  # a ColumnTransformer of names needs a frame
@@ -469,13 +491,32 @@ def _compare(
         )
 
 
+def _check_rounding(inputs: Value, rows: Array, theirs: BaseEstimator) -> None:
+    """Refuse steps whose sums cancel so far that only rounding errors of float64 are left."""
+    sizes = np.abs(rows) @ np.abs(_matrix(inputs)) + np.abs(inputs.shift)
+    slack = np.finfo(np.float64).eps * np.max(sizes)
+    if slack > TOLERANCE["float64"]:
+        raise ValueError(
+            f"the steps before the network of {type(theirs).__name__} enlarge rounding errors to "
+            f"{slack:.1g} of its inputs' deviation but at most {TOLERANCE['float64']:g} is "
+            "expected: leave out scalers of columns that do not vary, or the last components of a "
+            "PCA before one"
+        )
+
+
 def _random_rows(inputs: Value, n: int) -> Array:
     """Return rows whose affine function, which a network reads, is normally distributed."""
     rng, matrix = np.random.default_rng(0), _matrix(inputs)
-    rows, scales = rng.normal(size=(N_ROWS, n)), np.linalg.norm(matrix, axis=1)
-    used = scales > 0
+    gains = [np.ones((len(matrix), 1)), np.ones((1, inputs.width))]
+    for _ in range(5):  # whatever the units of columns, none is below the rounding of another
+        sizes = np.abs(matrix * gains[0] * gains[1])
+        for axis, gain in zip((1, 0), gains, strict=True):
+            peak = np.max(sizes, axis, keepdims=True)
+            gain /= np.sqrt(np.where(peak > 0, peak, 1.0))
+    rows, used = rng.normal(size=(N_ROWS, n)), matrix.any(axis=1)
     wanted = rng.normal(size=(N_ROWS, inputs.width)) - inputs.shift
-    rows[:, used] = wanted @ np.linalg.pinv(matrix[used] / scales[used, np.newaxis]) / scales[used]
+    inverse = gains[1].T * np.linalg.pinv(matrix * gains[0] * gains[1]) * gains[0].T
+    rows[:, used] = (wanted @ inverse)[:, used]
     return rows
 
 

@@ -66,7 +66,7 @@ class Scaling:
         Logarithms of means are shifted, so that targets have the mean 1; labels are left alone.
         """
         shift, scale = np.zeros(spec.n_outputs), np.ones(spec.n_outputs)
-        if _has_logarithms(spec):
+        if has_logarithms(spec):
             mean = _moments(y, weights, "y", spec.dtype)[0]
             shift = np.log(np.where(mean > 0, mean, 1.0))
         elif spec.loss.target_kind == "real":
@@ -76,7 +76,7 @@ class Scaling:
 
     def scaled_targets(self, y: NDArray[Any], spec: Spec) -> NDArray[Any]:
         """Return targets of the network for raw ones."""
-        if _has_logarithms(spec):
+        if has_logarithms(spec):
             return np.asarray(y / np.exp(self.y_mean))
         return np.asarray((y - self.y_mean) / self.y_scale)
 
@@ -141,7 +141,7 @@ class Scaling:
         return np.concatenate([self.y_scale, same]), np.concatenate([self.y_mean, spread])
 
 
-def _has_logarithms(spec: Spec) -> bool:
+def has_logarithms(spec: Spec) -> bool:
     """Whether a network predicts the logarithm of the mean of its targets."""
     return spec.loss.link_row is links.EXP
 

@@ -138,6 +138,9 @@ PIPELINES = {
     "Lasso": make_pipeline(StandardScaler(), linear_model.LassoCV(cv=2)),
     "SGDRegressor": make_pipeline(StandardScaler(), linear_model.SGDRegressor(random_state=0)),
     "PoissonRegressor": make_pipeline(StandardScaler(), linear_model.PoissonRegressor()),
+    "logarithms of scaled targets": TransformedTargetRegressor(
+        linear_model.PoissonRegressor(), transformer=MaxAbsScaler()
+    ),
     "GammaRegressor": make_pipeline(StandardScaler(), linear_model.GammaRegressor()),
     **{
         f"TweedieRegressor {power:g} {link}": make_pipeline(
@@ -172,6 +175,50 @@ def test_a_power_without_a_loss_is_refused():
     model = linear_model.TweedieRegressor(power=3).fit(FRAME, Y - Y.min() + 1)
     with pytest.raises(TypeError, match="power of the TweedieRegressor is 3 but 1, 2 or one from"):
         fastmlp.from_sklearn(model)
+
+
+def test_logarithms_of_shifted_targets_are_refused():
+    last = linear_model.PoissonRegressor()
+    model = TransformedTargetRegressor(last, transformer=MinMaxScaler()).fit(FRAME, Y)
+    with pytest.raises(
+        TypeError, match=r"shifted by .* 'poisson_nll' .* with MaxAbsScaler\(\) in it"
+    ):
+        fastmlp.from_sklearn(model)
+
+
+def test_means_of_logarithms_of_scaled_targets_fold():
+    last = ensemble.BaggingRegressor(linear_model.PoissonRegressor(), 2, random_state=0)
+    y = Y - Y.min()
+    model = TransformedTargetRegressor(last, transformer=MaxAbsScaler()).fit(FRAME, y)
+    wanted = model.predict(FRAME)
+    np.testing.assert_allclose(fastmlp.from_sklearn(model).predict(FRAME), wanted, rtol=1e-9)
+
+
+@pytest.mark.parametrize("scaler", [MaxAbsScaler(), RobustScaler(), PCA(3, whiten=True)], ids=str)
+def test_steps_in_float32_fold_in_float64(scaler):
+    """Their statistics have the dtype of the data, their predictions often not."""
+    theirs = make_pipeline(scaler, linear_model.LinearRegression()).fit(SCORE.astype("f"), Y)
+    theirs[-1].coef_ = theirs[-1].coef_.astype(np.float64)
+    ours = fastmlp.from_sklearn(theirs)
+    np.testing.assert_allclose(ours.predict(SCORE), theirs.predict(SCORE), rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("weights", [(1 / 3, 1 / 7), (30, 1 / 7)])
+def test_steps_that_enlarge_rounding_errors_are_refused(weights):
+    rows = np.c_[SCORE[:, 1:3] @ weights, SCORE[:, 1:]]  # the last component is rounding alone
+    last = linear_model.SGDClassifier(loss="log_loss", random_state=0)
+    theirs = make_pipeline(PCA(), StandardScaler(), last).fit(rows, Y > 5)
+    with pytest.raises(ValueError, match="enlarge rounding errors.*last components of a PCA"):
+        fastmlp.from_sklearn(theirs)
+
+
+def test_means_of_classifiers_of_one_class_are_refused():
+    """Of which scikit-learn itself predicts neither probabilities nor classes."""
+    member = neural_network.MLPClassifier(**OPTIONS)
+    voting = ensemble.VotingClassifier([("a", member), ("b", member)], voting="soft")
+    for theirs in (ensemble.BaggingClassifier(member, 3), voting):
+        with pytest.raises(TypeError, match=r"learned the classes \['red'\] but at least two"):
+            fastmlp.from_sklearn(theirs.fit(SCORE, np.repeat("red", len(SCORE)).astype(object)))
 
 
 def test_several_targets_fold():

@@ -309,6 +309,9 @@ def test_logits_get_their_link_from_the_loss():
         (nn.Sequential(nn.Linear(2, 2), nn.Hardswish()), "Hardswish.*CustomActivation"),
         (Functions(nn.functional.softsign), "calls softsign.*CustomActivation"),
         (nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 1)), "Embedding.*TabMLPRegressor"),
+        (nn.Sequential(nn.Linear(2, 2), nn.CosineSimilarity()), "Cosine.*before the training"),
+        (nn.Sequential(nn.Linear(2, 2), nn.GLU()), "GLU.*a gate multiplies"),
+        (nn.Sequential(nn.Linear(2, 2), nn.GroupNorm(1, 2)), "GroupNorm.*by a LayerNorm"),
         (
             nn.Sequential(nn.Linear(2, 3), Wide(3, nn.LayerNorm(5)), nn.Linear(3, 1)),
             "around a normalised layer.*make every block",

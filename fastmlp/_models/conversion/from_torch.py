@@ -59,15 +59,19 @@ CONSTANTS = (
     "(x - self.mean) / self.deviation"
 )
 CUSTOM = "fastmlp has none; train MLP(activation=fastmlp.CustomActivation(...)) in its place"
+QUANTISED = "convert the module from before its quantisation; predictor(weights='int8') rounds it"
 EMBEDDING = (
     "TabMLPRegressor and TabMLPClassifier learn embeddings of categories, with the rest of a table"
 )
-# What to do about modules and functions that no network has; the first name that is in theirs.
+# What to do about modules and functions that no network has, by a part of their dotted names, in
+# small letters without underscores.
 REMEDIES = {
-    **dict.fromkeys(("embedding", "long"), EMBEDDING),
-    **dict.fromkeys(("sin", "cos", "hardswish", "softsign", "hardshrink"), CUSTOM),
-    **dict.fromkeys(("layernorm", "rmsnorm", "groupnorm", "instancenorm"), NORM),
-    "quant": "convert the module from before its quantisation; predictor(weights='int8') rounds it",
+    **dict.fromkeys(("embedding", "embeddingbag", "long"), EMBEDDING),
+    **dict.fromkeys(("sin", "cos", "sinc", "sinh", "cosh", "atan", "arctan", "erf"), CUSTOM),
+    **dict.fromkeys(("hardswish", "softsign", "hardshrink"), CUSTOM),
+    **dict.fromkeys(("layernorm", "rmsnorm", "groupnorm"), NORM),
+    **dict.fromkeys(("instancenorm1d", "lazyinstancenorm1d", "instancenorm"), NORM),
+    **dict.fromkeys(("quantized", "quantization", "quantizepertensor"), QUANTISED),
     "glu": "a gate multiplies two values, which no layer here does",
 }
 N_INPUTS = "pass n_inputs=, the number of columns of its rows"
@@ -482,7 +486,8 @@ def _apply(part: nn.Module, name: str, *args: Operand) -> Value:
 def _unknown(what: Any, name: str) -> ValueError:
     """Return the error for a module or a function that the tables lack."""
     kind = what if isinstance(what, str) else f"{type(what).__module__}.{type(what).__name__}"
-    remedy = next((text for word, text in REMEDIES.items() if word in kind.lower()), REMEDY)
+    words = kind.lower().replace("_", "").split(".")
+    remedy = next((REMEDIES[word] for word in words if word in REMEDIES), REMEDY)
     is_call = isinstance(what, str)
     said = f"the forward of the module calls {name}" if is_call else f"the module has {name}"
     return refusal(said, remedy)
