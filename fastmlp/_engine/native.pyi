@@ -87,8 +87,7 @@ class Engine(Parameters):
         team: Team | None = None,
         epochs: int = 1,
         seeds: Sequence[NDArray[Any]] | None = None,
-        held: Sequence[Data] | None = None,
-        linked: bool = True,
+        held: protocol.Held | None = None,
         stores: bool = False,
     ) -> protocol.Epochs: ...
     gradients = protocol.Engine.gradients

@@ -21,6 +21,13 @@ from fastmlp._network.spec import Spec
 Arrays = list[NDArray[Any]]
 
 
+class Held(NamedTuple):
+    """Rows that `Engine.train_many` predicts and evaluates after each epoch."""
+
+    rows: Sequence[Data]  # each engine's
+    linked: bool = True  # whether to predict with the link of the loss, or the outputs before it
+
+
 class Epochs(NamedTuple):
     """The results of `Engine.train_many`."""
 
@@ -107,17 +114,15 @@ class Engine(Protocol):
         team: Team | None = None,
         epochs: int = 1,
         seeds: Sequence[NDArray[np.uint64]] | None = None,
-        held: Sequence[Data] | None = None,
-        linked: bool = True,
+        held: Held | None = None,
         stores: bool = False,
     ) -> Epochs:
         """Train each engine for some epochs, each on one thread at a time, as `epoch` does.
 
         A plan holds the rates of all its epochs. If there are `seeds`, the plan's order is shuffled
-        in place before each epoch. The rows of `held` are predicted, linked or not, and evaluated
-        after each epoch; with `stores`, there are snapshots of each. If a result is not finite, and
-        after any error, all engines have their parameters from before; after several epochs the
-        states of their optimizers are lost.
+        in place before each epoch. With `stores`, there are snapshots of each epoch. If a result is
+        not finite, and after any error, all engines have their parameters from before; after
+        several epochs the states of their optimizers are lost.
         """
 
     def gradients(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastmlp._engine.plan import Plan
-    from fastmlp._engine.protocol import Engine, Epochs
+    from fastmlp._engine.protocol import Engine, Epochs, Held
     from fastmlp._models.fit import Fit
     from fastmlp._training.weight_average import WeightAverage
 
@@ -72,11 +72,11 @@ class ManyNetworks:
         shuffles: Shuffles | None,
         evaluator: Evaluator,
         state: State,
-        held_out: Sequence[Data] | None,
+        held: Held | None,
     ) -> None:
         self.engines, self.data, self.plans = engines, data, plans
         self.shuffles, self.evaluator, self.state = shuffles, evaluator, state
-        self.held_out = held_out
+        self.held = held
         self.steps = [plan.steps_of(samples) for plan, samples in zip(plans, data, strict=True)]
         # Members with equal steps so far and per epoch share the rates of the first, the leader.
         places = [(n, state.step) for n, state in zip(self.steps, states, strict=True)]
@@ -123,19 +123,10 @@ class ManyNetworks:
 
     def train(self, n: int, stores: bool = False) -> Epochs:
         """Train all members for n epochs in one native call, which may keep their parameters."""
-        first, evaluator = self.engines[0], self.evaluator
         seeds = None if self.shuffles is None else self.shuffles.take(n)
         team = self.plans[0].team
-        results: Epochs = first.train_many(
-            self.engines,
-            self.data,
-            self.plans,
-            team,
-            n,
-            seeds,
-            self.held_out,
-            evaluator.linked,
-            stores,
+        results: Epochs = self.engines[0].train_many(
+            self.engines, self.data, self.plans, team, n, seeds, self.held, stores
         )
         return results
 
@@ -361,7 +352,7 @@ class Trainer(Training):
 
     def _many(self, engines: Sequence[Any]) -> ManyNetworks:
         fit, evaluator = self.fit, self.evaluator
-        held_out = None if self.averages else evaluator.apart  # the loop evaluates averages
+        held = None if self.averages else evaluator.apart  # the loop evaluates averages
         return ManyNetworks(
             engines,
             fit.data,
@@ -371,7 +362,7 @@ class Trainer(Training):
             self.shuffles,
             evaluator,
             self.state,
-            held_out,
+            held,
         )
 
     def run(self) -> None:

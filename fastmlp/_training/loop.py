@@ -24,7 +24,7 @@ from fastmlp._network.scheduled import LearningRate
 from fastmlp._training.callback_list import CallbackList
 
 if TYPE_CHECKING:
-    from fastmlp._engine.protocol import Engine, Epochs
+    from fastmlp._engine.protocol import Engine, Epochs, Held
     from fastmlp._engine.thread_pool import Team
     from fastmlp._training.sources import BlockStream
 
@@ -66,8 +66,7 @@ def _equal_rates(rate: float, n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
 class Evaluator:
     """Computes the loss on validation data, plus a constant; never stops the fit."""
 
-    apart: Sequence[Data] | None = None  # an ensemble's: the data that each member predicts
-    linked = False  # whether it predicts with the link of the loss, or the outputs before it
+    apart: Held | None = None  # an ensemble's: the data that each member predicts
 
     def __init__(
         self, engine: Engine, validation: Measured | None = None, loss_constant: float = 0.0

@@ -27,6 +27,7 @@ from scipy import sparse
 
 from fastmlp._engine import native
 from fastmlp._engine.plan import Plan
+from fastmlp._engine.protocol import Held
 from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network import spec
 from fastmlp._network.activations import ACTIVATIONS
@@ -376,7 +377,7 @@ def one_engine(run, layer_sizes, layout, turn, team):
     plan.step, plan.drops_last = len(rates), bool(n % 2)
     plan.order = order
     seeds = [POOL.copy(np.array([1, 2], np.uint64))]
-    found = engine.train_many([engine], [data], [plan], team, 2, seeds, [data])
+    found = engine.train_many([engine], [data], [plan], team, 2, seeds, Held([data]))
     run.count("train many", found.losses, found.held_losses, *found.predictions)
 
 

@@ -13,6 +13,7 @@ from fastmlp._engine import compiled
 from fastmlp._engine.native import predict_each
 from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.plan import Plan
+from fastmlp._engine.protocol import Held
 from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._models.network import network_of
 from fastmlp._network import losses, spec
@@ -305,7 +306,7 @@ def results(engine, x, y, team):
     data = Data(x, y)
     engine.start(optimizer)
     found = [engine.epoch(data, plan), *engine.gradients(data)[1]]
-    held = [data.part(order[:50])]
+    held = Held([data.part(order[:50])])
     found += engine.train_many([engine], [data], [plan], team, held=held)[2]
     found += [engine.predict(x, team), engine.predict(x[:1]), engine.evaluate(data, team)]
     found += [engine.frozen().jacobian(x), *engine.parameters()[0]]

@@ -24,7 +24,7 @@ from fastmlp._engine.numpy.penalties import add_up, clip, flat, penalized
 from fastmlp._engine.numpy.predictor import Predictor
 from fastmlp._engine.numpy.random import Masks
 from fastmlp._engine.plan import Plan
-from fastmlp._engine.protocol import Epochs
+from fastmlp._engine.protocol import Epochs, Held
 from fastmlp._engine.thread_pool import Team
 from fastmlp._network.activations import Array
 from fastmlp._network.data import Data, Shard
@@ -317,8 +317,7 @@ class Engine:
         team: Team | None = None,
         epochs: int = 1,
         seeds: Sequence[npt.NDArray[np.uint64]] | None = None,
-        held: Sequence[Data] | None = None,
-        linked: bool = True,
+        held: Held | None = None,
         stores: bool = False,
     ) -> Epochs:
         """Train the engines one after the other."""
@@ -337,8 +336,9 @@ class Engine:
                     losses[epoch, k] = engine.epoch(data, part)
                     snapshots[k] += [engine.snapshot()] if stores else []
                     if held is not None:
-                        predictions.append(engine.predict(held[k].x, None, linked))
-                        results.held_losses[epoch, k] = engine.evaluate(held[k])
+                        rows = held.rows[k]
+                        predictions.append(engine.predict(rows.x, None, held.linked))
+                        results.held_losses[epoch, k] = engine.evaluate(rows)
                 if held is not None:
                     results.predictions.append(np.stack(predictions))
         finally:

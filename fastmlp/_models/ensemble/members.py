@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastmlp._core.fit_lock import taken
 from fastmlp._core.history import History, State
-from fastmlp._engine.protocol import Epochs
+from fastmlp._engine.protocol import Epochs, Held
 from fastmlp._engine.thread_pool import Team
 from fastmlp._models.ensemble import mixture
 from fastmlp._models.ensemble.member_data import ValidationData
@@ -162,8 +162,9 @@ class EnsembleEvaluator(Evaluator):
     ) -> None:
         super().__init__(state.engine)
         self.state, self.held, self.score = state, held, score
-        self.measures, self.apart = held is not None, None if held is None else held.apart
-        self.linked = score is not None  # a score needs predictions, the loss outputs before
+        self.measures, self.linked = held is not None, score is not None
+        # A score needs predictions, the loss outputs before the link.
+        self.apart = None if held is None else Held(held.apart, self.linked)
         self.written: EpochRecord | None = None  # the last recorded epochs
         self._collected: EpochRecord | None = None
         self._predictions: list[NDArray[Any]] = []

@@ -374,8 +374,7 @@ cdef class Engine(Parameters):
         return epoch
 
     @staticmethod
-    def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=None,
-                   bint linked=True, bint stores=False):
+    def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=None, bint stores=False):
         """Train each engine for some epochs, see protocol.py."""
         cdef Engine engine
         cdef Pass member
@@ -393,8 +392,8 @@ cdef class Engine(Parameters):
             if stores:
                 arenas.append(keep(engine, member))
             if held is not None:
-                sums.append(np.zeros((epochs, ceil_div(held[k].rows, CALL_ROWS))))
-                predictions.append(hold_out(engine, member, held[k], sums[k], linked))
+                sums.append(np.zeros((epochs, ceil_div(held.rows[k].rows, CALL_ROWS))))
+                predictions.append(hold_out(engine, member, held.rows[k], sums[k], held.linked))
         for engine in engines:
             engine.steps.is_whole = False
         run_many(passes, team, n_threads)
@@ -403,7 +402,7 @@ cdef class Engine(Parameters):
             engine.end(passes[k], plans[k], is_good)
             if held is not None:
                 return_buffers(engine, (<Pass>passes[k]).held_buffers)
-                held_losses[k] = [mean_loss(part, held[k]) for part in sums[k]]
+                held_losses[k] = [mean_loss(part, held.rows[k]) for part in sums[k]]
         return Epochs(losses.T, held_losses.T, predictions, list(zip(*arenas)))
 
     cdef int end(self, Pass epoch, plan, bint is_good) except -1:
