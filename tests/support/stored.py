@@ -6,6 +6,7 @@ python tests/support/stored.py writes those of tests/saved: once for each versio
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import tempfile
 import warnings
@@ -108,7 +109,11 @@ MLPS: dict[str, Callable[[Any], Any]] = {
 
 
 def fitted(estimator: Any, y: Any, X: Any = X, weights: Any = None) -> Any:
-    """Return an estimator after a fit; those that need more epochs say so in vain."""
+    """Return an estimator after a fit; those that need more epochs say so in vain.
+
+    A copy is fitted: generators and callbacks of the tables here are as before for the next model.
+    """
+    estimator = copy.deepcopy(estimator)
     with warnings.catch_warnings(action="ignore"):
         return estimator.fit(X, y) if weights is None else estimator.fit(X, y, weights)
 

@@ -53,6 +53,12 @@ def outputs(model, X):
     return (mean, *model.predict(X, return_std=True), *more)
 
 
+@pytest.mark.parametrize("name", ["TabMLPClassifier array", "MLPClassifier callbacks"])
+def test_models_to_save_do_not_depend_on_those_made_before(name):
+    make = (TABLES | stored.estimators())[name]
+    assert same(make().predict_proba(stored.X), make().predict_proba(stored.X))
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", FITTED)
 def test_all_comes_back_with_the_same_bits(name, training, tmp_path):
