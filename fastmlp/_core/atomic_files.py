@@ -32,6 +32,15 @@ PERMISSIONS = 0o777  # that a new file takes over from the old one
 CHUNK = 1 << 20
 
 
+def check_path(path: object) -> None:
+    """Raise TypeError for what is no name of a file, such as bytes, perhaps the content of one."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"path is {path!r:.60} ({type(path).__name__}) but the name of a file is expected: "
+            "pass a str or a pathlib.Path"
+        )
+
+
 def write(path: str | os.PathLike[str], pieces: Iterable[Any]) -> None:
     """Replace a file by some pieces, or leave it and raise OSError; a link leads to the file."""
     with _replacing(path, pieces):

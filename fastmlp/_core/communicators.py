@@ -182,8 +182,9 @@ def resolve(value: Any) -> Communicator:
         number = getattr(value, attribute, None)
         if isinstance(number, bool | np.bool_) or not isinstance(number, int | np.integer):
             raise TypeError(
-                f"communicator is a {name} whose {attribute} is {number!r} but an integer is "
-                "expected: pass a communicator of mpi4py, or an object like fastmlp.Communicator"
+                f"communicator has the type {name}, whose {attribute} is {number!r}, but an "
+                "integer is expected: pass a communicator of mpi4py, or an object like "
+                "fastmlp.Communicator"
             )
     if not callable(getattr(value, "allreduce", None)):
         raise TypeError(

@@ -101,11 +101,21 @@ def check_verbose(value: Any) -> bool:
     return check_flag("verbose", value)
 
 
+# What may be passed instead of a number, for the messages about some arguments.
+ALTERNATIVES = {
+    "batch_size": "len(X) for one step with all rows",
+    "n_threads": "None for as many as the machine and the network allow",
+    "rng": "a numpy.random.Generator",
+}
+
+
 def check_count(name: str, value: object, example: int, least: int = 1) -> int:
     """Return an integer of at least ``least`` as an int; raise TypeError or ValueError if bad."""
     if type(value) is int and value >= least:  # the usual case, without calls
         return value
     expected = f"must be an integer of at least {least}: pass for example {name}={example}"
+    if name in ALTERNATIVES:
+        expected += f", or {ALTERNATIVES[name]}"
     # Arrays of one element also have __index__, but are no more a count than a bool is.
     if isinstance(value, bool | np.bool_ | np.ndarray | type) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} is {value!r} but {expected}")

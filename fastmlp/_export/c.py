@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp._core.atomic_files import write_together
+from fastmlp._core.atomic_files import check_path, write_together
 from fastmlp._core.intervals import check_count
 from fastmlp._core.keywords import check_choice
 from fastmlp._core.weight_types import from_bfloat16, in_units, to_bfloat16
@@ -181,6 +181,7 @@ def kind_of(weights: str | None, X: Any, model: Any) -> str:
 
 def source_of(path: str | os.PathLike[str]) -> Path:
     """Return the path of the C file, checked to end in .c and to be usable as a prefix of names."""
+    check_path(path)
     source = Path(path)
     if source.suffix != ".c" or not (source.stem.isidentifier() and source.stem.isascii()):
         near = re.sub(r"[^A-Za-z0-9_]", "_", source.stem)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._core.atomic_files import chunks
+from fastmlp._core.atomic_files import check_path, chunks
 from fastmlp._files import safetensors
 from fastmlp._files.safetensors import Entry, Header
 from fastmlp._files.strict_json import MOST_STRING, ModelFormatError
@@ -36,6 +36,7 @@ class Content:
 
 def read(path: str | os.PathLike[str], only: Sequence[str] | None = None) -> Content:
     """Read a whole file, or only its header and the first rows of some arrays."""
+    check_path(path)
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe must not block
     try:
         descriptor = os.open(path, flags)

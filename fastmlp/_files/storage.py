@@ -65,6 +65,7 @@ HEAD = Object({"class": Choice(CLASSES), "engine": Choice(ENGINES)})  # every de
 
 def save(model: Any, path: PathLike, training: bool = True) -> None:
     """Write a model to a file; see ``MLP.save``."""
+    atomic_files.check_path(path)
     if fault := fault_of_name(path):
         warn(fault)
     saving(model, path, training)()
@@ -199,9 +200,8 @@ def load_predictor(
 
     Take it in services: scikit-learn, SciPy and pandas are neither needed nor loaded.
 
-    It is the result of the method ``predictor()`` of the model, which is not made: scikit-learn,
-    SciPy and pandas are neither needed nor imported. Safe for files of any origin, like
-    :func:`fastmlp.load`.
+    It is the result of the method ``predictor()`` of the model, without making the model. Safe for
+    files of any origin, like :func:`fastmlp.load`.
 
     Parameters
     ----------

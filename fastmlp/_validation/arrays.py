@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -33,7 +34,10 @@ TableLike: TypeAlias = "ArrayLike | Frame | Mapping[Any, Any] | Sequence[Mapping
 MISSING_TYPES = ("NoneType", "NAType", "NaTType")  # names, as pandas may not be imported
 
 # Rejected dtype kinds of NumPy: a description of the content, and the remedy.
-_TO_NUMBERS = "pass .astype(float) of it, or if y has labels, np.unique(y, return_inverse=True)[1]"
+_TO_NUMBERS = (
+    "pass .astype(float) of numbers, np.unique(y, return_inverse=True)[1] of labels y, and columns "
+    "of text to fastmlp.TabMLPRegressor or TabMLPClassifier"
+)
 REFUSED_KINDS = {
     **{"U": ("strings", _TO_NUMBERS), "S": ("bytes", _TO_NUMBERS), "T": ("strings", _TO_NUMBERS)},
     "c": ("complex numbers", "pass the real and the imaginary parts as two columns"),
@@ -108,7 +112,9 @@ def _numbers(array: NDArray[Any], value: Any, name: str) -> NDArray[Any]:
         raise TypeError(f"{name} is {short(value)} but an array of numbers is expected")
     for item in array.flat:
         if isinstance(item, (str, bytes)):
-            raise TypeError(f"{name} holds {short(item)} but real numbers are expected: convert it")
+            raise TypeError(
+                f"{name} holds {short(item)} but real numbers are expected: {_TO_NUMBERS}"
+            )
     try:
         return array.astype(np.float64)
     except OverflowError as error:
@@ -215,7 +221,7 @@ def is_missing(value: Any) -> bool:
 
 def short(value: Any) -> str:
     """Return the start of a value's repr and its type, for an error message."""
-    text = repr(value)
+    text = re.sub(r"\n\s*", " ", repr(value))  # arrays have several lines
     return f"{text[:60]}{'...' if len(text) > 60 else ''} ({type(value).__name__})"
 
 

@@ -44,7 +44,8 @@ def averaging(value: Any, epochs: int) -> None:
 
     if type(value) not in AVERAGINGS:
         raise TypeError(
-            f"averaging is {short(value)} but an object of fastmlp.EMA or fastmlp.SWA is expected"
+            f"averaging is {short(value)} but an object of fastmlp.EMA or fastmlp.SWA is expected: "
+            "pass for example averaging=fastmlp.EMA()"
         )
     if value.start >= epochs:
         from fastmlp._core.user_warnings import warn
@@ -87,7 +88,10 @@ def resume(value: Any) -> tuple[bool, str | None]:
 def callbacks(value: Any, without_batches: str = "") -> list[Any]:
     """Return callbacks as a list; with an option without batches, refuse ``on_batch``."""
     if callable(value) or not isinstance(value, (list, tuple, Iterable)):
-        raise TypeError(f"callbacks is {short(value)} but a list of callables is expected")
+        raise TypeError(
+            f"callbacks is {short(value)} but a list of callables is expected: pass for example "
+            "callbacks=[fastmlp.EarlyStopping()]"
+        )
     checked = list(value)
     for position, callback in enumerate(checked):
         if isinstance(callback, type) or not callable(callback):

@@ -172,9 +172,8 @@ def targets(
         raise ValueError(f"{name} has {array.shape[0]} rows but X has {n}: pass one a sample")
     if kind == "class" and array.ndim == 1:
         return _labels(array, outputs, name)
-    if array.ndim == 1 and outputs == 1:
-        array = array[:, np.newaxis]
-    if array.shape != (n, outputs):
+    is_flat = array.ndim == 1 and outputs == 1  # it stays so, that errors have the user's index
+    if array.shape != ((n,) if is_flat else (n, outputs)):
         if kind == "class":
             remedy = f"for integer labels use {name}.ravel()"
         elif _may_be_labels(array, outputs):
@@ -185,8 +184,8 @@ def targets(
             if spec.loss.is_custom and width < outputs:
                 remedy = f"add columns, which the loss may ignore, or {remedy}"
         raise ValueError(
-            f"{name} has shape {array.shape} but this MLP with {outputs} outputs expects "
-            f"({n}, {outputs}): {remedy}"
+            f"{name} has shape {array.shape} but this MLP with "
+            f"{outputs} output{'s' * (outputs > 1)} expects ({n}, {outputs}): {remedy}"
         )
     if (outputs > 1 or may_miss) and spec.loss.is_separable:
         array = finite_or_nan(array, spec.dtype, name)
@@ -195,7 +194,7 @@ def targets(
         array = finite(array, spec.dtype, name, remedy)
     else:
         array = finite(array, spec.dtype, name)
-    checked = np.ascontiguousarray(array)
+    checked = np.ascontiguousarray(array).reshape(n, outputs)
     if kind == "real":
         return checked
     KINDS[kind].check(checked, name)

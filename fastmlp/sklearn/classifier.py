@@ -214,7 +214,7 @@ class MLPClassifier(Classifier, BaseMLP):
         partial: bool = False,
         classes: ArrayLike | None = None,
     ) -> Targets:
-        refuse_labels(y)
+        refuse_labels(y, "MLPRegressor")
         if earlier is None and classes is None:
             labels = LabelBinarizer().fit(y)
             return Targets(_n_outputs(labels), labels, labels.classes_)

@@ -100,7 +100,10 @@ def checking(X: TableLike | None) -> Iterator[None]:
         if str(error).startswith("Input X contains"):
             with contextlib.suppress(TypeError, ValueError):  # pandas.NA in a frame raises them
                 row, column = _first_non_finite(X)
-                error.add_note(f"the first is in row {row}, column {column} (counted from 0)")
+                note = f"the first is in row {row}, column {column} (counted from 0)"
+                if str(error).startswith("Input X contains NaN"):
+                    note += "; TabMLPRegressor and TabMLPClassifier take NaN as missing"
+                error.add_note(note)
         raise
 
 
@@ -147,11 +150,16 @@ def plain_labels(y: Any) -> Any:
     return y if array.dtype.kind == "O" else array
 
 
-def refuse_labels(y: Array) -> None:
-    """Reject missing labels, text mixed with others, and unknown objects such as decimals."""
+def refuse_labels(y: Array, regressor: str) -> None:
+    """Reject missing labels, fractions, text mixed with others, and objects such as decimals."""
     if y.dtype.kind in "fmM" and np.isnan(y).any():
         missing = "NaN" if y.dtype.kind == "f" else "NaT"
         raise ValueError(f"Input y contains {missing} but labels are expected: drop these rows")
+    if y.dtype.kind == "f" and (is_fraction := np.isfinite(y) & (y != np.floor(y))).any():
+        raise ValueError(
+            f"Unknown label type: continuous, y holds {y[is_fraction][0]} but labels are expected: "
+            f"use {regressor} for numbers"
+        )
     if y.dtype.kind != "O":
         return
     items = y.reshape(-1).tolist()

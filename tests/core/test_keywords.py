@@ -17,6 +17,7 @@ X = np.random.default_rng(0).normal(size=(60, 2))
 Y = X[:, :1]
 NET = fastmlp.MLP([2, 3, 1], rng=0)
 ENSEMBLE = fastmlp.Ensemble([NET])
+ENDS_BY_TIME = "callbacks=[lambda state: sum(state.history.seconds) > 60]"
 
 # A call, and its complaint.
 CALLS = [
@@ -32,6 +33,11 @@ CALLS = [
     (lambda: NET.fit(X, Y, lr=0.1), "pass optimizer=fastmlp.Adam(learning_rate=...)$"),
     (lambda: NET.fit(X, Y, eval_set=[(X, Y)]), "'eval_set': pass validation_data=(X, y)$"),
     (lambda: NET.fit(X, Y, early_stopping=True), "pass callbacks=[fastmlp.EarlyStopping(...)]$"),
+    *(
+        (functools.partial(model.fit, X, Y, **{name: 60}), f"'{name}': pass {ENDS_BY_TIME}")
+        for model in (NET, ENSEMBLE)
+        for name in ("time_limit", "timeout", "max_time")
+    ),
     (lambda: NET.fit(X, target=Y), "'target': pass y=...$"),
     (lambda: NET.fit(data=X, label=Y), "'data': pass X=...$"),
     (lambda: NET.fit(X, Y, seed=0), "MLP.fit() got .* 'seed': pass rng=... to MLP$"),
@@ -126,6 +132,20 @@ def pattern(words):
 def test_wrong_arguments(call, words):
     with pytest.raises(TypeError, match=pattern(words)):
         call()
+
+
+@pytest.mark.parametrize("kind", ["MLP", "Ensemble", "MLPRegressor"])
+def test_the_callback_that_is_advised_ends_a_fit_by_its_time(kind):
+    net, words = fastmlp.MLP([2, 3, 1], rng=0), ENDS_BY_TIME.removeprefix("callbacks=")
+    for limit in (60, 0):
+        (callback,) = eval(words.replace("60", str(limit)))
+        if kind == "MLPRegressor":
+            model = fastmlp.MLPRegressor(max_iter=20, tol=1e9, callbacks=[callback])
+            n_epochs, most = model.fit(X, Y[:, 0]).n_iter_, 2 + model.n_iter_no_change
+        else:
+            model, most = net if kind == "MLP" else fastmlp.Ensemble([net]), 20
+            n_epochs = len(model.fit(X, Y, epochs=most, callbacks=[callback]).loss)
+        assert n_epochs == (most if limit else 1)
 
 
 @pytest.mark.parametrize(("call", "words"), ESTIMATORS, ids=[words for _, words in ESTIMATORS])

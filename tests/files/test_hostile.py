@@ -1,5 +1,6 @@
 """Hostile files: each is refused for its own reason, in little time and memory; none runs code."""
 
+import io
 import json
 import os
 import re
@@ -162,6 +163,11 @@ def test_what_is_no_file_is_refused(tmp_path):
     (tmp_path / "text").write_text("weights = [1, 2, 3]")
     with pytest.raises(fastmlp.ModelFormatError, match=r"text' cannot be loaded: it is text, such"):
         fastmlp.load(tmp_path / "text")
+    net, content = fastmlp.MLP([2, 1]), hostile.valid("MLP")
+    for path in (None, 3, content, io.BytesIO(content)):
+        for call in (fastmlp.load, fastmlp.load_predictor, net.save, net.to_c):
+            with pytest.raises(TypeError, match=r"path is .*: pass a str or a pathlib\.Path$"):
+                call(path)
 
 
 def test_a_file_that_is_mostly_a_hole_is_refused_before_it_is_read(tmp_path):

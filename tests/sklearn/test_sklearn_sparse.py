@@ -122,7 +122,9 @@ def test_a_missing_value_is_refused_by_its_place(form):
     for call in (lambda: net.fit(bad, CLASSES), lambda: net.predict(bad)):
         with pytest.raises(ValueError, match="Input X contains NaN") as caught:
             call()
-        assert f"the first is in row {row}, column {column}" in caught.value.__notes__[0]
+        note = caught.value.__notes__[0]
+        assert f"the first is in row {row}, column {column}" in note
+        assert "TabMLPClassifier take NaN" in note
 
 
 def test_what_is_not_there_for_sparse_rows_is_refused():

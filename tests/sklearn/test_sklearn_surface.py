@@ -134,7 +134,7 @@ def test_other_complaints():
         *((NotFittedError, "is not fitted", method) for method in (new.to_mlp, new.predictor)),
         (AttributeError, "coefs_", lambda: new.coefs_),
         (ValueError, "classes must be passed on the first call", lambda: new.partial_fit(x, y)),
-        (ValueError, "Unknown label type", lambda: new.fit(x, x[:, 1])),
+        (ValueError, "y holds 0.5 but labels are .* use MLPRegressor", lambda: new.fit(x, y + 0.5)),
         (ValueError, r": y holds datetime.date.* astype\('datetime64", lambda: new.fit(x, days)),
         (ValueError, "y contains NaN, None or NA", lambda: new.fit(x, gaps)),
         (ValueError, "y contains NaN, None or NA", lambda: new.partial_fit(x, gaps, classes=["a"])),

@@ -219,6 +219,8 @@ def test_a_name_of_no_column_is_answered_by_the_nearest_one():
         regressor().fit(frame, "price")
     with pytest.raises(ValueError, match=r"time is 'total amount' but .* mean 'Total Amount'\?$"):
         regressor().fit(frame, Y, time="total amount")
+    with pytest.raises(TypeError, match=r"y is '1' .* is expected: did you mean 1\?$"):
+        regressor().fit(pandas.DataFrame(X), "1")
 
 
 @pytest.mark.parametrize("y", [["9.50 EUR"] * N, ["2026-12-31"] * N])

@@ -384,8 +384,9 @@ def _names(X: Any) -> list[str]:
 
 def _meant(X: TableLike, name: Any) -> str | None:
     """Ask for the name of a column of which another one may be a typing error."""
-    close = near(str(name), _names(X))
-    return close and f"did you mean {close!r}?"
+    columns = {str(column): column for column in X.columns} if is_frame(X) else {}
+    close = near(str(name), columns)
+    return close and f"did you mean {columns[close]!r}?"  # a number has no quotes
 
 
 def with_target(X: Any, y: Any, role: str = "y", **of_rows: Any) -> tuple[Any, Any]:

@@ -62,16 +62,11 @@ def labels_of(y: ArrayLike) -> Array:
     """Return labels, (n,), or a matrix of 0 and 1, (n, labels)."""
     y = plain_labels(y)
     labels = np.asarray(y)
-    refuse_labels(labels)
+    refuse_labels(labels, "TabMLPRegressor")
     if labels.dtype.kind == "f":
         assert_all_finite(labels, input_name="y")
-    if (kind := type_of_target(y)).startswith("continuous"):
-        raise ValueError(
-            f"Unknown label type: {kind}, numbers with fractions, but labels are expected: use "
-            "TabMLPRegressor for numbers"
-        )
     check_classification_targets(y)
-    if kind.startswith("multilabel"):
+    if type_of_target(y).startswith("multilabel"):
         checked = np.asarray(check_array(y, accept_sparse=False, input_name="y"))
         if not np.isin(checked, (0, 1)).all():
             raise ValueError(
