@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from unittest.mock import patch
 
 import numpy as np
 import pandas
@@ -28,6 +29,7 @@ from sklearn.preprocessing import (
 from test_networks import SCORE, TARGETS, X
 
 import fastmlp
+from fastmlp.sklearn import from_sklearn_network
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*onverge")
 OPTIONS = {"hidden_layer_sizes": (8, 5), "max_iter": 12, "random_state": 0}
@@ -201,6 +203,54 @@ def test_steps_in_float32_fold_in_float64(scaler):
     theirs[-1].coef_ = theirs[-1].coef_.astype(np.float64)
     ours = fastmlp.from_sklearn(theirs)
     np.testing.assert_allclose(ours.predict(SCORE), theirs.predict(SCORE), rtol=1e-13, atol=1e-13)
+
+
+# A member of each way to a network, on columns of which float32 keeps about four digits.
+FAR = {
+    "scaler": make_pipeline(StandardScaler(), network()),
+    "PCA": make_pipeline(PCA(3), StandardScaler(), network()),
+    "linear": make_pipeline(RobustScaler(), linear_model.LogisticRegression()),
+    "mean": make_pipeline(
+        StandardScaler(), ensemble.BaggingRegressor(network(), 2, random_state=0)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_the_dtype_decides_how_many_digits_are_left_of_columns_far_from_0(name):
+    rows = (1000 + SCORE).astype(np.float32)
+    theirs = copy.deepcopy(FAR[name]).fit(rows, Y > 5 if name == "linear" else Y)
+    call = "predict_proba" if hasattr(theirs, "predict_proba") else "predict"
+    wanted = getattr(theirs, call)(rows.astype(np.float64))
+
+    def errors(dtype):
+        ours = fastmlp.from_sklearn(theirs, dtype=dtype)
+        is_mean = isinstance(ours, fastmlp.Ensemble)
+        assert (ours[0].weights if is_mean else ours.coefs_)[0].dtype == dtype
+        found = ours.predict(rows) if is_mean else getattr(ours, call)(rows)
+        return np.max(np.abs(found - wanted)) / np.max(np.abs(wanted))
+
+    assert errors("float64") < (1e-4 if name == "PCA" else 1e-9)  # PCA itself is in float32
+    with patch.object(from_sklearn_network, "TOLERANCE", {"float32": 1e-2, "float64": 1e-6}):
+        assert 1e-7 < errors("float32") < 1e-2
+
+
+def test_what_float32_cannot_keep_is_refused_and_float64_takes():
+    rows = (100_000 + SCORE).astype(np.float32)
+    theirs = make_pipeline(StandardScaler(), linear_model.LinearRegression()).fit(rows, Y - 5)
+    theirs[-1].coef_ = theirs[-1].coef_.astype(np.float32)
+    with pytest.raises(ValueError, match="predicts otherwise: pass dtype='float64'"):
+        fastmlp.from_sklearn(theirs)
+    ours = fastmlp.from_sklearn(theirs, dtype="float64")
+    np.testing.assert_allclose(ours.predict(rows), theirs.predict(rows.astype("d")), atol=1e-6)
+
+
+def test_a_dtype_that_a_solver_lacks_is_refused():
+    theirs = network(solver="lbfgs").fit(SCORE, Y)
+    with pytest.raises(ValueError, match="dtype is float32 but networks of solver='lbfgs'"):
+        fastmlp.from_sklearn(theirs, dtype="float32")
+    with pytest.raises(ValueError, match="dtype is 'float16' but must be one of"):
+        fastmlp.from_sklearn(network().fit(SCORE, Y), dtype="float16")
 
 
 @pytest.mark.parametrize("weights", [(1 / 3, 1 / 7), (30, 1 / 7)])
