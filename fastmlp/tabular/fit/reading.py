@@ -382,7 +382,7 @@ def _names(X: Any) -> list[str]:
     return [str(name) for name in X.columns] if is_frame(X) else []
 
 
-def _meant(X: TableLike, name: Any) -> str | None:
+def _meant(X: Any, name: Any) -> str | None:
     """Ask for the name of a column of which another one may be a typing error."""
     columns = {str(column): column for column in X.columns} if is_frame(X) else {}
     close = near(str(name), columns)
