@@ -204,7 +204,8 @@ def calibrated(
     no smaller quantiles.
     """
     target, times, baseline = scored.target, scored.times, scored.baseline
-    constant = baseline.score(target, scored.cost_weights)
+    cost_weights = scored.cost_weights
+    constant = baseline.score(target, cost_weights)
     lines = {"baseline": f"{target.metric} {constant:.4g}, of always predicting {baseline.title}"}
     held_out, of_fit, most = scored, scored, None
     if times is not None:
@@ -224,7 +225,8 @@ def calibrated(
     more: dict[str, str] = {}
     if isinstance(calibration, NumberCalibration) and not target.loss.levels:
         more |= calibration.limits
-    if (d2 := baseline.d2_score(target, predictions, scored.cost_weights)) is not None:
+    d2 = baseline.explained(target, target.costs(predictions), cost_weights)
+    if d2 is not None:
         lines["d2 score"] = f"{d2:.4g}, the share of the baseline's loss that is saved"
     for name, text in calibration.facts.items():
         loss = mean_cost(target, predictions, of_fit.cost_weights)
@@ -232,7 +234,7 @@ def calibrated(
     more |= target.facts(predictions, of_fit.weights)
     if times is not None:
         more["by time"] = periods.scores_of(scored, predictions)
-    if not baseline.is_beaten(target, predictions, scored.cost_weights):
+    if not baseline.is_beaten(target, predictions, cost_weights):
         lines[WARNING] = NO_BETTER
     return calibration, lines | more, result
 

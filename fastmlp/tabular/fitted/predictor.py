@@ -212,7 +212,7 @@ class RowPredictor(Explainable):
 
     @functools.cached_property
     def _frozen(self) -> list[list[Any]]:
-        return [group.frozen_engines() for group in self._groups]
+        return [[engine.frozen() for engine in group.engines()] for group in self._groups]
 
     def _table(self, row: Any) -> tuple[Array, Array]:
         """Return the numbers, with derived ones, and codes of a row."""

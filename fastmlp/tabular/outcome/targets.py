@@ -416,15 +416,11 @@ class Baseline(NamedTuple):
         costs = target.costs(self.predictions)
         return float(target.shown(float(np.average(costs, weights=weights))))
 
-    def d2_score(self, target: Target, prediction: Array, weights: Array | None) -> float | None:
-        """Return the share of these costs that predictions save; None if there is none.
+    def explained(self, target: Target, costs: Array, weights: Array | None) -> float | None:
+        """Return the share of the costs of these predictions that others save; None if unknown.
 
         It is that of the loss, such as R squared and scikit-learn's ``d2_tweedie_score``.
         """
-        return self.explained(target, target.costs(prediction), weights)
-
-    def explained(self, target: Target, costs: Array, weights: Array | None) -> float | None:
-        """Return the share of the costs of these predictions that others save; None if unknown."""
         if (least := target.least_costs) is None:
             return None
         cost, own, best = (

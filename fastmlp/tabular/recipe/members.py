@@ -156,10 +156,6 @@ class Members:
         tangents = np.einsum("mcw,mwk->kmc", np.stack(jacobians).astype(np.float64), slopes)
         return predict_each(self.engines(), inputs), tangents
 
-    def frozen_engines(self) -> list[Any]:
-        """Return frozen copies of the engines, which compute derivatives."""
-        return [engine.frozen() for engine in self.engines()]
-
     def of_first(self, members: int) -> Members:
         """Return the first members."""
         if len(self) == members:

@@ -179,8 +179,9 @@ class Chooser:
         """
         gain, error = gain_and_error(after, before, self.weights)
         is_worse = after.shape[1] > 1 and np.any(gain > needed_errors(after.shape[1]) * error)
-        means = mean_of_targets(before), mean_of_targets(after)
-        return not is_worse and is_gain(*means, self.weights)
+        return not is_worse and is_gain(
+            mean_of_targets(before), mean_of_targets(after), self.weights
+        )
 
     @property
     def weights(self) -> Array | None:
