@@ -148,7 +148,7 @@ cdef struct fm_derivatives:
     void** slope  # an operator's derivative of the activation; NULL without one
     void** curvature  # its second derivative
     void** before  # tangents of z
-    void** weight  # curvature times the gradient by the tangents of y
+    void** weight  # gradient by the tangents of y, times the curvature
     const fm_data* x
     const fm_data* directions  # their layout is that of x; or NULL
     const void* p  # (n, C) gradients by the tangents of the last outputs, or NULL: 0

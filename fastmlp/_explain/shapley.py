@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[Any]
 
 CELLS = 1 << 21  # numbers in the largest array of a block
-FEWEST_CHECKS = 25  # second permutations from which errors are estimated, at least
+FEWEST_CHECKS = 25  # fewest second permutations, whose differences tell the errors
 CHECKED = 0.25  # share of the background that each round after the first permutes again
 RARE = 7  # checks that do not count in the errors
 GROWTH = 8  # later errors are looked at after one more round for so many before

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fastmlp._engine.protocol import Engine
     from fastmlp._network.spec import Predictions, Spec
 
-Parameters: TypeAlias = "Sequence[Sequence[NDArray[Any]]]"  # one array a layer, by kinds
+Parameters: TypeAlias = "Sequence[Sequence[NDArray[Any]]]"  # for each kind an array a layer
 EngineMaker: TypeAlias = "Callable[[Spec], Engine]"
 
 

@@ -177,7 +177,7 @@ class FusedEpochs:
         self.is_ahead = False
 
     def run(self, left: int) -> tuple[int, bool]:
-        """Train up to so many epochs; see `Training.fused_epochs`."""
+        """Train at most ``left`` epochs in one call; see `Training.fused_epochs`."""
         state, stores = self.state, bool(self.reporter.callbacks)
         n = 0 if self.is_given_up else self._length(left, stores)
         if not n:

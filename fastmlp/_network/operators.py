@@ -33,7 +33,7 @@ class Operator(NamedTuple):
 
 
 def operators(spec: Any) -> list[Operator]:
-    """Return the steps of a network; `Spec.operators` keeps them."""
+    """Return the operators that compute a network, in order; `Spec.operators` keeps them."""
     n = spec.layer_sizes[0]
     steps = [Operator("scale", 0, n, n)] if spec.scale else []
     entering = []  # index of the step before each hidden layer

@@ -418,7 +418,7 @@ def _with_outcome(X: Any, y: Any, time: Any, event: Any) -> tuple[Any, Any]:
 def _scored_rows(
     y: ArrayLike, predictions: Array, sample_weight: ArrayLike | None
 ) -> tuple[Array, Array, Array | None]:
-    """Return times, events and weights of rows that are predicted, checked."""
+    """Return the checked times, events and weights of rows whose predictions are scored."""
     times, events = survival_of(y).T
     check_consistent_length(predictions, times, sample_weight)
     weights = None

@@ -66,7 +66,10 @@ def model(
     predict: Predict,
     tolerance: float = TOLERANCE,
 ) -> MLP | Ensemble:
-    """Return the network that computes a value, compared with `predict` of the foreign one."""
+    """Return the network that computes a value of the foreign model.
+
+    Its predictions are compared with those of ``predict``, which is the foreign model itself.
+    """
     means = _peeled(value)
     branches = _branches(means) if means is not value else None
     parts = [_network(branch, loss) for branch in branches or [value]]

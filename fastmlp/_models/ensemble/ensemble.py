@@ -152,7 +152,7 @@ class Ensemble(Exportable, Explainable):
         return f"{head}\n{summary(self._network.spec)}"
 
     def _repr_html_(self) -> str:
-        """Return the summary for notebooks."""
+        """Return the first line of the summary, and that of a member, as HTML for notebooks."""
         return f"<p>{self.summary().splitlines()[0]}</p>{self[0]._repr_html_()}"
 
     def __len__(self) -> int:

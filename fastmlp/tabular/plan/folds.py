@@ -423,7 +423,7 @@ def copied(table: Table, y: NDArray[Any]) -> tuple[RowIndex | None, list[str]]:
 
 
 def _pairs(numbers: RowIndex) -> float:
-    """Return the number of pairs of rows with equal numbers."""
+    """Return how many pairs of rows have the same number, of a group or a class."""
     counts = np.bincount(numbers).astype(float)
     return float(np.sum(counts * (counts - 1)) / 2)
 

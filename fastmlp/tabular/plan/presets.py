@@ -283,15 +283,16 @@ LINEAR_SHARE = 0.1  # a linear part may take it of a limit
 TIME_AFTER = {"numbers": 5.0, "classes": 10.0}
 
 ACTIVATION: dict[str, ActivationName] = {"classes": "selu", "numbers": "mish"}
-# With stages, a recipe continues if its last cycle reduced the cost by more than this multiple of
-# the standard error of the reduction, and by more than a share of the cost: of the third cycle, of
-# the fourth, and of the fifth. The next cycle takes twice the time, and gains less as a rule.
+# With stages, a recipe is trained for one more cycle if the last one has reduced the cost of the
+# rows held out by more than NOISE standard errors of this reduction, and by more than a share of
+# the cost, which LEAST_GAINS has for the third, the fourth and the fifth cycle. Each cycle takes
+# twice the time of the one before, and gains less as a rule.
 NOISE, LEAST_GAINS = 2.0, (0.02, 0.05, 0.12)
 # Of a nearly exact relation, which explains more than this share, few rows have most of the costs,
 # so that gains are seen less clearly than they are real: one standard error has to do.
 NEARLY_EXACT, NOISE_OF_EXACT = 0.97, 1.0
-# Where the last cycle of the first stage has reduced the cost by more than this multiple of what is
-# left, a relation is nearly exact, and the length of the last cycle decides.
+# A relation is also nearly exact where the last cycle of the first stage has reduced the cost to
+# less than 1 / (1 + STEEP_GAIN) of what it was; then the length of the last cycle decides.
 STEEP_GAIN = 3.0
 # Two stages are compared by the mean difference of the costs of rows, without this share of the
 # rows at each end: where a relation is exact, a few rows would decide the mean.

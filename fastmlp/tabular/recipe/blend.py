@@ -180,7 +180,10 @@ def _with_linear_part(
 
 
 def predicted_ahead(result: BlendResult, data: FitRows) -> Ahead | None:
-    """Return the predictions of all later rows by the members of each fold; None of classes."""
+    """Return what the members of each fold in time predict of all later rows.
+
+    Their errors tell how wide intervals must be further ahead. Classes have none: return None.
+    """
     if data.target.kind == "classes":
         return None
     out, folds_in_time = result.division.out, result.division.places

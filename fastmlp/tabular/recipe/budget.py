@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fastmlp.tabular.outcome.targets import Target
 
 FEWEST_ROWS = 5_000  # neither a time limit nor a lack of memory makes a sample smaller
-PILOT_ROWS = 8_192  # rows that are read first, for the time of reading and the columns
+PILOT_ROWS = 8_192  # rows read first, which tell the kinds of columns and how long reading takes
 READING_SHARE = 0.4  # share of a time limit for the reading of a source
 KEPT_SHARE = 0.25  # share of the memory for the rows of a source that wait for the plan
 OVERRUN = 0.1  # share of a time limit that a fit may take longer without a note

@@ -116,7 +116,7 @@ def train(data: FitRows, division: Splits, deadline: float | None = None) -> Tra
 def trained_again(result: TrainingResult, data: FitRows, count: int) -> TrainingResult:
     """Return ``count`` linear networks that have learned from all rows.
 
-    If that fails, return the result as it is, ``stopped`` by the reason.
+    If that fails, return the result as it is, with the reason in its field ``stopped``.
     """
     rows = np.arange(len(data.table))
     try:

@@ -85,7 +85,7 @@ class Layout(NamedTuple):
     def of(
         cls, missing: int, categories: Sequence[CategoryInputs], bins: NDArray[np.int64]
     ) -> Layout:
-        """Return the places for the bins of each number, and the inputs of each category column."""
+        """Return the places where inputs of each category column, and bins of numbers, begin."""
         at = len(bins) + missing
         of_bins = at + sum(column.width for column in categories if column.values <= FEW_VALUES)
         n_dense = later = of_bins + int(bins.sum())
