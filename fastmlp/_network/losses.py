@@ -256,7 +256,8 @@ class PoissonNLL(Loss):
 
     Take it for how often something happens: calls in an hour, accidents in a year.
 
-    exp(z) - t z, summed over outputs: Poisson likelihood of counts without log(t!); rate exp(z).
+    exp(z) - t z, summed over outputs: the negative log-likelihood of Poisson counts of the rate
+    exp(z), without log(t!), which no prediction changes.
 
     Examples
     --------
@@ -478,7 +479,7 @@ class GammaNLL(Loss):
 
     Take it if errors count in per cent rather than in euros.
 
-    z + t exp(-z), summed over outputs: likelihood of amounts above 0 with the mean exp(z).
+    z + t exp(-z), summed over outputs, for amounts above 0 of the mean exp(z).
 
     It is the negative log-likelihood of an exponential distribution, and half the gamma deviance
     plus terms of t alone: errors count in proportion to the mean, whatever the shape of the gamma

@@ -186,7 +186,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             Rows, with the columns of the fit. A `fastmlp.ArrowBlocks` is read by their names, one
             block in memory at a time; it needs no target.
         return_std : bool
-            Whether to also return the standard deviation of the target around the prediction.
+            Whether to also return the standard deviation of the target around the prediction. It
+            depends on the prediction alone; with ``loss="gaussian"`` also on the noise of a row.
         offset, exposure : array-like, shape (n_samples,), or str, optional
             Those of the rows, as for :meth:`fit`. Without them the prediction is what was learned:
             the correction of an offset, or the target per unit of exposure.
@@ -237,7 +238,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         X : frame or array-like, shape (n_samples, n_features), or ArrowBlocks
             Rows, as for :meth:`predict`.
         coverage : float in (0, 1)
-            Least probability of containing the target, on average over rows like those of the fit.
+            Least probability of containing the target, on average over rows like those of the fit;
+            rows with more noise have less, and with ``loss="gaussian"`` nearly as much as others.
             With ``sample_weight`` or ``groups``, the smaller effective number of rows makes
             intervals wider. With ``time`` the rows are later ones: docs/guides/rows-in-time.md
             shows measured coverages. An interval ends at the prediction where both quantiles lie on
