@@ -57,6 +57,7 @@ def write_together(contents: Mapping[Any, Sequence[Any]]) -> None:
 @contextlib.contextmanager
 def _replacing(path: str | os.PathLike[str], pieces: Iterable[Any]) -> Iterator[None]:
     """Write a temporary file on entry, and rename it to the path on exit without an error."""
+    check_path(path)
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():  # the error for the temporary file would be misleading
         message = "the folder of the file does not exist: make it"

@@ -134,7 +134,9 @@ def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> A
             + (f"use {name}.reshape(len({name}), -1)" if array.ndim else f"pass [[{array}, ...]]")
         )
     if array.shape[1] != expected:
-        remedy = f"rebuild it with layer_sizes=[{array.shape[1]}, ...] or pass the columns it knows"
+        remedy = "pass the columns it knows"
+        if array.shape[1]:
+            remedy = f"rebuild it with layer_sizes=[{array.shape[1]}, ...] or {remedy}"
         if array.shape[0] == expected:
             remedy = f"pass {name}.T, one row a sample, or {remedy}"
         raise ValueError(

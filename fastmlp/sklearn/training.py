@@ -188,7 +188,14 @@ def _split(
     """Return the samples to train on and those to hold out, the same as scikit-learn's."""
     is_binary = spec.loss.target_kind == "unit_interval" and spec.n_outputs == 1
     options = {"stratify": samples.targets > 0.5 if is_binary else None, "test_size": fraction}
-    rows = train_test_split(np.arange(samples.rows), random_state=random_state, **options)
+    try:
+        rows = train_test_split(np.arange(samples.rows), random_state=random_state, **options)
+    except ValueError as error:  # it names no parameter of the estimator
+        error.add_note(
+            f"early_stopping holds out validation_fraction={fraction} of {samples.rows} rows: pass "
+            "more rows, X_val and y_val, or early_stopping=False"
+        )
+        raise
     if len(rows[1]) < 2:
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' "

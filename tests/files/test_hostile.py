@@ -164,8 +164,8 @@ def test_what_is_no_file_is_refused(tmp_path):
     with pytest.raises(fastmlp.ModelFormatError, match=r"text' cannot be loaded: it is text, such"):
         fastmlp.load(tmp_path / "text")
     net, content = fastmlp.MLP([2, 1]), hostile.valid("MLP")
-    for path in (None, 3, content, io.BytesIO(content)):
-        for call in (fastmlp.load, fastmlp.load_predictor, net.save, net.to_c):
+    for path in (3, content, io.BytesIO(content)):
+        for call in (fastmlp.load, fastmlp.load_predictor, net.save, net.to_c, net.to_onnx):
             with pytest.raises(TypeError, match=r"path is .*: pass a str or a pathlib\.Path$"):
                 call(path)
 

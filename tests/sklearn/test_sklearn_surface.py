@@ -119,6 +119,13 @@ def test_same_warnings_and_verbose_lines(name, capsys):
         assert lines[0] == lines[1]
 
 
+@pytest.mark.parametrize(("name", "y"), [("MLPRegressor", [1.0]), ("MLPClassifier", [0, 1, 1])])
+def test_too_few_rows_to_hold_out_are_answered_by_the_estimators_parameters(name, y):
+    with pytest.raises(ValueError, match="test_size|least populated") as caught:
+        getattr(ours, name)(early_stopping=True).fit(np.ones((len(y), 1)), y)
+    assert f"validation_fraction=0.1 of {len(y)} rows: pass more" in caught.value.__notes__[0]
+
+
 def test_other_complaints():
     x, y = digits()
     make = functools.partial(ours.MLPClassifier, (3,), max_iter=2, random_state=0)

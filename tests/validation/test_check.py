@@ -64,7 +64,7 @@ BAD_X = {
         ValueError,
         [f"{len(X)} features", "expects 4", "X.T, one row a sample"],
     ),
-    "no columns": (X[:, :0], ValueError, ["0 features", "expects 4"]),
+    "no columns": (X[:, :0], ValueError, ["0 features", "expects 4: pass the columns it knows"]),
     "nan": (changed(X, (3, 2), NAN), ValueError, ["X[3, 2] is nan"]),
     "inf": (changed(X, (11, 0), INF), ValueError, ["X[11, 0] is inf"]),
     "nan in F order": (np.asfortranarray(changed(X, (5, 1), NAN)), ValueError, ["X[5, 1] is nan"]),
