@@ -44,7 +44,7 @@ ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]
 
 
 def expect(is_right: Any, t: Array, expected: str) -> None:
-    """Raise an error about the targets t; NumPy computes with some wrong ones without a word."""
+    """Raise an error about targets t of a wrong shape, with which NumPy may compute nonsense."""
     if not is_right:
         raise ValueError(f"the targets t, of shape {np.shape(t)}, are not {expected}: pass those")
 

@@ -379,7 +379,10 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         outputs, y = self._predicted(fitted, X, np.asarray), finite_numbers(y)
         shape = len(outputs), calibration.outputs
         if y.shape != shape:
-            raise ValueError(f"y has shape {y.shape} but {shape} is expected")
+            raise ValueError(
+                f"y has {y.shape[1]} targets of {y.shape[0]} rows but {shape[1]} of {shape[0]} are "
+                "expected: pass the targets of all rows of X, as in fit"
+            )
         return calibration.log_density(outputs, y)
 
     def score(

@@ -242,6 +242,8 @@ def test_text_is_no_number_to_predict():
     model = regressor().fit(X, Y)
     with pytest.raises(ValueError, match="y holds text"):
         model.log_density(X, LABELS)
+    with pytest.raises(ValueError, match=f"y has 1 targets of 2 rows but 1 of {N} are expected"):
+        model.log_density(X, Y[:2])
 
 
 def test_a_column_without_any_value_of_the_fit_is_named():
