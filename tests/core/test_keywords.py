@@ -103,8 +103,16 @@ ESTIMATORS = [
         lambda f: f.TabMLPRegressor(epochs=1).fit(X, Y[:, 0]).predictor(weights="int8"),
         "TabMLPRegressor.predictor() got .* 'weights': pass weights=... to to_c$",
     ),
-    (lambda f: f.TabMLPRegressor(lr=1), "'lr': pass preset=..., which has its own learning rates$"),
-    (lambda f: f.TabMLPRegressor(early_stopping=1), "pass time_limit=..., or nothing: a fit keeps"),
+    (
+        lambda f: f.TabMLPRegressor(lr=1),
+        "'lr': pass preset=... (which has its own learning rates)$",
+    ),
+    (lambda f: f.TabMLPRegressor(early_stopping=1), "pass time_limit=... (or nothing: a fit keeps"),
+    *(
+        (lambda f, kind=kind: getattr(f, kind)().fit(X, Y, timeout=9), f".*) to {kind}$")
+        for kind in ("MLPRegressor", "MLPClassifier")
+    ),
+    (lambda f: f.TabMLPRegressor().fit(X, Y, patience=9), "best epoch) to TabMLPRegressor$"),
     (lambda f: f.TabMLPRegressor(dropout=0.1), "'dropout': pass recipes=[{"),
     (lambda f: f.TabMLPRegressor(warm_start=True), "'warm_start': use fastmlp's partial_fit, "),
     (lambda f: f.MLPRegressor(device="cpu"), "pass n_jobs=... of CPUs$"),
