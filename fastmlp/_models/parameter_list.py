@@ -73,7 +73,14 @@ class ParameterList(Sequence["NDArray[Any]"]):
 
 def spec_property(name: str, meaning: str) -> Any:
     """Return a read-only property of a model: an option of its network's description."""
-    return property(attrgetter(f"_network.spec.{name}"), doc=meaning)
+
+    def refuse(model: object, value: object) -> None:
+        raise AttributeError(
+            f"{name} was assigned {value!r:.60} but a network keeps the options that it was made "
+            f"with: make a new {type(model).__name__}"
+        )
+
+    return property(attrgetter(f"_network.spec.{name}"), refuse, doc=meaning)
 
 
 def vector_property() -> Any:

@@ -199,8 +199,11 @@ def test_attributes(mlp):
     assert net.dtype == np.float32
     for part in ("MLP([3, 8, 4, 2]", "['relu', 'gelu']", "Huber(delta=1.0)", "'float32'", "0.5"):
         assert part in repr(net)
-    with pytest.raises(AttributeError):
-        net.loss = "squared_error"
+    for option in ("loss", "dtype", "dropout", "layer_sizes", "n_parameters"):
+        before = getattr(net, option)
+        with pytest.raises(AttributeError, match=f"{option} was assigned 3 .*: make a new MLP$"):
+            setattr(net, option, 3)
+        assert getattr(net, option) == before
 
 
 COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy} | {
