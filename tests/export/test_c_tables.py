@@ -12,7 +12,17 @@ import pytest
 import stored
 from models import saved
 from sklearn.exceptions import NotFittedError
-from test_tables import LEVELS, RELATIVE, Library, assert_same, fitted, rows, written_as
+from test_tables import (
+    LEVELS,
+    RELATIVE,
+    TABLES,
+    Library,
+    N,
+    assert_same,
+    fitted,
+    rows,
+    written_as,
+)
 
 import fastmlp
 from fastmlp._network.exported import Layer
@@ -175,6 +185,21 @@ def test_a_table_whose_blend_is_one_line_has_no_function_that_nobody_calls(comma
     assert "entries" in defined
     assert [name for name in defined if len(re.findall(rf"\b{name}\(", text)) < 2] == []
     compilers.check_passes(path, tmp_path, command)
+
+
+@compilers.COMPILERS
+@pytest.mark.parametrize("levels", [(0.1, 0.9), (0.05, 0.25, 0.5, 0.75, 0.95)], ids=len)
+def test_quantiles_of_one_network_are_as_many_outputs(levels, command, tmp_path):
+    """With optimisation gcc finds reads beyond them: outputs have no variances here."""
+    rng, frame = np.random.default_rng(0), TABLES["frame"][0](N)[["x", "text"]]
+    options = {"quantile": levels, "preset": "fast", "random_state": 0}
+    y = frame["x"] + rng.normal(size=N)
+    model = fastmlp.TabMLPRegressor(loss="quantiles", **options).fit(frame, y)
+    library = Library(model, tmp_path, levels=[])
+    library.outputs = len(levels)
+    found = library.predict(*library.read(frame))
+    np.testing.assert_allclose(found[:, : len(levels)], model.predict(frame), atol=1e-5)
+    compilers.check_passes(tmp_path / "net.c", tmp_path, command)
 
 
 CONSTANTS = ["weights_0_1", "number_centre_0_0", r"target_low_\d_0", "offsets"]

@@ -78,7 +78,7 @@ class TableSource(Source):
         self._levels, self._is_regressor = levels, kind is None
         self._categories = [column for _, column in model.columns.categories]
         macro, n_numbers = name.upper(), model.columns.n_numbers
-        columns = model.outputs * model.spec.loss.heads
+        columns = model.outputs * (2 if model.has_variances else 1)
         recipes = [
             f"{len(net.nets)} of {'-'.join(map(str, net.spec.layer_sizes))}"
             for net in model.networks
