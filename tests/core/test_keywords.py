@@ -275,6 +275,12 @@ GUESSES = {
         "theta": "parameters_vector",
         "to_rust": "to_c(path)",
         "to_jax": "weights and biases, arrays of NumPy",
+        "prune": 'to_c(path, weights="int8", X=X) for less memory; fewer units save more',
+        "nbytes": "n_parameters, each of 4 bytes in float32",
+        "to_dict": "state_dict()",
+        "trace": (
+            "= torch.jit.trace(fastmlp.to_torch(model), X) compiles the PyTorch module of a network"
+        ),
         "benchmark": (
             "= the command `fastmlp bench` measures the speed of this library and of others"
         ),
