@@ -43,9 +43,10 @@ def table_rows(metafunc, call):
     if "trial" in left:  # one of each group shows that its trials can be run
         yield left["trial"][0]
         return
+    is_crossed = metafunc.definition.get_closest_marker("crossed") is not None
     for mark in metafunc.definition.iter_markers("parametrize"):
-        names = re.findall(r"\w+", str(mark.args[0]))
-        yield tuple((name, id(left.pop(name))) for name in names)
+        row = tuple((name, id(left.pop(name))) for name in re.findall(r"\w+", str(mark.args[0])))
+        yield from row if is_crossed else [row]
     yield from ((name, id(value)) for name, value in left.items())
 
 

@@ -2,7 +2,7 @@
 
 The modules of tests/support that `trials.GROUPS` names say what is tried, and what must hold. Here
 each trial is run once, in a child; `python tests/campaign/campaign.py` runs them again and again.
-FASTMLP_FUZZ_CALLS says how many calls are fuzzed, 200 by default.
+FASTMLP_FUZZ_CALLS says how many calls are fuzzed, 100 by default.
 """
 
 import os

@@ -63,7 +63,9 @@ def test_layer_normalisation(predicted, dtype, tmp_path):
 
 @FORMATS
 @DTYPES
-@pytest.mark.parametrize("first", range(len(exports.OPTIONS)))
+@pytest.mark.parametrize(
+    "first", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in range(1, len(exports.OPTIONS)))]
+)
 def test_scales_and_parametric_activations(predicted, dtype, first, tmp_path):
     x = exports.rows(300, 7, dtype)
     options = itertools.islice(itertools.cycle(exports.OPTIONS.values()), first, None)

@@ -346,6 +346,7 @@ IS_HERE = {"c": shutil.which("gcc"), "onnx": True}
 RUNS = [(*case, kind) for case in CASES for kind in IS_HERE if ONLY.get(case[0], kind) == kind]
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize(("table", "target", "recipes", "kind"), RUNS)
 def test_rows_are_predicted_as_by_the_estimator(table, target, recipes, kind, tmp_path):
     model, X = fitted(table, target, recipes), rows(table)

@@ -42,9 +42,7 @@ CHECKED = (
     *("MLPClassifier schedule", "MLPClassifier callbacks", "checkpoint"),
     *("TabMLPClassifier words", "TabMLPRegressor weights", "TabMLPRegressor forms"),
 )
-OTHERS = {
-    name for name in CHECKED if name not in ("ensemble", "checkpoint", "TabMLPClassifier words")
-}
+OTHERS = {name for name in CHECKED if name not in ("checkpoint", "TabMLPClassifier words")}
 
 
 def marks(name):

@@ -151,6 +151,7 @@ def many_epochs_a_call(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:averaging is .* but the fit has 1 epochs")
+@pytest.mark.crossed
 @pytest.mark.parametrize(("name", "fit", "way"), IN_PARTS)
 def test_a_fit_in_parts_is_a_fit(name, fit, way, tmp_path):
     whole, parts = made(name, fit), made(name, fit)
@@ -163,6 +164,7 @@ def test_a_fit_in_parts_is_a_fit(name, fit, way, tmp_path):
     assert kept(parts) == kept(whole)
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize(("name", "fit"), CUT)
 def test_cut_in_an_epoch_it_ends_the_same(name, fit, tmp_path):
     """In the first one, in one amid the fit, and in the last."""

@@ -123,6 +123,7 @@ def said(model, x):
 
 
 @pytest.mark.filterwarnings("ignore")  # the fit is short, and MLflow warns of pickles
+@pytest.mark.crossed
 @pytest.mark.parametrize(("name", "writer"), PAIRS)
 def test_an_estimator_comes_back_with_the_same_bits(name, writer, tmp_path):
     model, x = fitted(name), ESTIMATORS[name][1]

@@ -45,7 +45,7 @@ def fitted(seed):
     return digest(model.predict_proba(X), *model.coefs_)
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading"])
+@pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
 def test_workers_of_joblib_compute_the_same_bits(backend):
     expected = [fitted(seed) for seed in range(4)]
     tasks = (joblib.delayed(fitted)(seed) for seed in range(4))

@@ -24,7 +24,7 @@ from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.losses import LOSSES
 from fastmlp._network.optimizers import OPTIMIZERS
 
-CALLS = int(os.environ.get("FASTMLP_FUZZ_CALLS", "200"))
+CALLS = int(os.environ.get("FASTMLP_FUZZ_CALLS", "100"))
 CHUNK = 50  # networks a run of hypothesis
 MOST_CALLS = 4  # a network
 # One argument in so many is drawn from everything there is, and not from what is good for it.

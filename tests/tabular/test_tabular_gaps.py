@@ -175,7 +175,13 @@ def test_rows_whose_one_target_is_missing_have_weight_0(form):
     np.testing.assert_array_equal(model.predict_interval(X), expected.predict_interval(X))
 
 
-@pytest.mark.parametrize("loss", sorted(LOSSES))
+OF_EACH_KIND = ("squared_error", "gaussian", "quantiles")  # one number, two, and levels
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [pytest.param(x, marks=[pytest.mark.slow] * (x not in OF_EACH_KIND)) for x in sorted(LOSSES)],
+)
 @pytest.mark.filterwarnings("ignore:y is NaN in")
 def test_all_that_a_fit_tells_leaves_missing_targets_out(loss, tmp_path):
     some = slice(0, 200)

@@ -352,6 +352,7 @@ DEGENERATE = {  # columns, targets, weights
 }
 
 
+@pytest.mark.crossed
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize(
     ("case", "kind"),

@@ -104,6 +104,7 @@ def expected(cells, values):
     return [values.index(cell) if cell in values else MISSING for cell in known]
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize(
     ("form", "kind"), [(form, kind) for form, (_, kinds) in FORMS.items() for kind in sorted(kinds)]
 )

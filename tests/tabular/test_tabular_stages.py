@@ -309,7 +309,12 @@ def test_where_there_is_a_relation_all_recipes_are_tried(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("shares", "longer"), [([1 / 3] * 3, 2), ([0.5, 0.3, 0.2], 2), ([0.6, 0.2, 0.2], 1)]
+    ("shares", "longer"),
+    [
+        ([1 / 3] * 3, 2),
+        ([0.6, 0.2, 0.2], 1),
+        pytest.param([0.5, 0.3, 0.2], 2, marks=pytest.mark.slow),
+    ],
 )
 def test_the_two_recipes_with_the_largest_weights_are_trained_longer(monkeypatch, shares, longer):
     """A third one takes as long as each of them, for less."""

@@ -131,7 +131,14 @@ def test_a_bad_buffer_is_refused(bad):
 # ---- a temporary file ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("sizes", "buffer"), [([1, 2, 1], 2), ([4], 3), ([2, 2], 8)])
+@pytest.mark.parametrize(
+    ("sizes", "buffer"),
+    [
+        ([1, 2, 1], 2),
+        pytest.param([4], 3, marks=pytest.mark.slow),
+        pytest.param([2, 2], 8, marks=pytest.mark.slow),
+    ],
+)
 def test_a_file_gives_all_orders_alike(sizes, buffer, tmp_path):
     counts = collections.Counter()
     for seed in range(240):
