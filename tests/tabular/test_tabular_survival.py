@@ -239,9 +239,18 @@ WRONG = {
     "all censored": (
         {"time": TIME, "event": NO},
         ValueError,
-        "0 events, none after time 0",
+        "0 events, none after time 0, .* pass rows that had the event, too",
     ),
-    "events at 0": ({"time": TIME * (~ONE), "event": ONE}, ValueError, "1 events, none after time"),
+    "events at 0": (
+        {"time": TIME * (~ONE), "event": ONE},
+        ValueError,
+        "1 events, none after time 0, .* from an earlier begin",
+    ),
+    "5e-324": (
+        {"time": EVENT * 5e-324, "event": EVENT},
+        ValueError,
+        "holds 5e-324 .* smaller unit",
+    ),
     "negative": ({"time": TIME - 1, "event": EVENT}, ValueError, "time holds -.* from 0 to 1e"),
     "NaN": ({"time": np.where(ONE, np.nan, TIME), "event": EVENT}, ValueError, "time holds nan"),
     "infinite": ({"time": np.where(ONE, np.inf, TIME), "event": EVENT}, ValueError, "holds inf"),

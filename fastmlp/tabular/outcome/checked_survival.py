@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from fastmlp._validation.arrays import check_unmasked, short
 from fastmlp.tabular.table.columns import Array
 
-LONGEST = 1e100  # so that sums of times are finite
+SHORTEST, LONGEST = 1e-300, 1e100  # so that sums of times are finite, and halves are above 0
 TRUTHS = (bool, np.bool_, Real)  # types of events, of which 0 and 1 are values
 
 _DAYS = "pass days, such as (end - start) / numpy.timedelta64(1, 'D')"
@@ -98,6 +98,11 @@ def _times(value: Any) -> Array:
         raise ValueError(
             f"time holds {wrong} but numbers from 0 to {LONGEST:g} are expected: pass the time "
             "until the event, or until the last look of rows without it"
+        )
+    if (is_short := (times > 0) & (times < SHORTEST)).any():
+        raise ValueError(
+            f"time holds {times[is_short][0]} but 0 or numbers from {SHORTEST:g} are expected: "
+            "pass times in a smaller unit"
         )
     return times
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmlp._validation.arrays import is_missing
 from fastmlp.tabular.table.columns import Array, Columns, RowIndex, Table
 from fastmlp.tabular.table.forms import DATES
 from fastmlp.tabular.table.frames import is_frame
@@ -23,6 +24,7 @@ from fastmlp.tabular.table.frames import is_frame
 # of the first row, where that of the last is 1: see decision 45.
 PERIODS, OLDEST = 8, 0.1
 SHOWN_PERIODS = 8  # reports show at most these
+MISSING_TIME = "time is missing in row {}: drop such rows, or fill it in"
 
 
 def times_of(time: Any, n: int) -> Array:
@@ -41,17 +43,23 @@ def times_of(time: Any, n: int) -> Array:
             "2026-12-31 18:30 for each row"
         )
         raise ValueError(_fault_of(time) or general) from None
-    return of_numbers(columns, 0, columns.read(X)) if columns.numbers else np.zeros(n)
+    if columns.numbers:
+        return of_numbers(columns, 0, columns.read(X))
+    if fault := _fault_of(time):  # a column of missing values alone is left out, as a constant is
+        raise ValueError(fault)
+    return np.zeros(n)
 
 
 def _fault_of(time: Any) -> str:
-    """Return why times cannot be read if some are infinite, or periods of pandas; else empty."""
+    """Return which of the times is missing, infinite, or a period of pandas; else empty."""
     for row, item in enumerate(np.asarray(time, object).flat):
         if hasattr(item, "to_timestamp"):
             return (
                 "time holds periods but a moment is expected for each row: pass the begin of each, "
                 "time.dt.to_timestamp(), or of an index time.to_timestamp()"
             )
+        if is_missing(item):
+            return MISSING_TIME.format(row)
         if isinstance(item, float) and math.isinf(item):
             return f"time is infinite in row {row}: drop such rows, or fill in when they were"
     return ""
@@ -62,7 +70,7 @@ def of_numbers(columns: Columns, k: int, table: Table) -> Array:
     numbers, form = table.numbers[:, k], columns.numbers[k][1].form
     missing = np.flatnonzero(np.isnan(numbers))
     if len(missing):
-        raise ValueError(f"time is missing in row {missing[0]}: drop such rows, or fill it in")
+        raise ValueError(MISSING_TIME.format(missing[0]))
     is_date = form is not None and form.kind in DATES
     return (1e6 * numbers).astype("M8[us]") if is_date else numbers
 

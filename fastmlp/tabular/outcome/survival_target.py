@@ -97,9 +97,11 @@ class SurvivalTarget(MultiLabelTarget):
         checked = survival_of(y)
         times, events = checked[:, 0], checked[:, 1] > 0
         if not times[events].max(initial=0.0) > 0:
+            at_begin = "events at the begin are not learned, so pass times from an earlier begin"
+            remedy = at_begin if events.any() else "pass rows that had the event, too"
             raise ValueError(
                 f"y has {events.sum()} events, none after time 0, but at least one is expected: "
-                "pass rows that had the event, too"
+                f"{remedy}"
             )
         return cls.of_times(checked, edges_of(times, events))
 

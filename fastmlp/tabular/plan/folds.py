@@ -373,7 +373,10 @@ def numbered(groups: Any) -> RowIndex:
     else:
         some_miss = bool(np.any(values != values))  # NaN and NaT are
     if some_miss:
-        raise ValueError("groups has missing ones but a group is expected for each row: name them")
+        raise ValueError(
+            "groups has missing ones but a group is expected for each row: drop such rows, or give "
+            "each a group of its own, or all of them one if they may belong together"
+        )
     try:
         return np.unique(values, return_inverse=True)[1]
     except TypeError as error:
