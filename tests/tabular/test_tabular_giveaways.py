@@ -69,7 +69,15 @@ def told(y, X, **options):
     return notes[0].removesuffix(ending) if notes else ""
 
 
-@pytest.mark.parametrize("case", CASES)
+LIKE_OTHERS = (
+    *("fees of rare events", "the target, mostly 0", "names of classes", "a copy of a category"),
+    *("a function that rises", "some classes are told"),
+)
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] * (case in LIKE_OTHERS)) for case in CASES]
+)
 def test_the_report_names_columns_that_give_the_target_away(case):
     y, more, names = CASES[case]
     assert told(y, X.assign(**more)) == names

@@ -58,7 +58,12 @@ def error(model, y):
     return np.mean(p != y) if hasattr(model, "classes_") else np.nanmean(np.abs(p - y))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+OF_OTHERS = {"classes", "two outputs", "variances", "distilled", "true prior"}  # as the rest
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind in OF_OTHERS)) for kind in KINDS]
+)
 def test_networks_follow_a_new_rule_and_go_on_from_files_to_the_bit(kind, tiny, tmp_path):
     model, later = fitted(kind)
     old, whole = copy.deepcopy(model), copy.deepcopy(model)
