@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
+from sklearn.model_selection import KFold
 from tiny_tables import regressor
 
 from fastmlp import TabMLPClassifier, TabMLPRegressor
@@ -17,10 +18,11 @@ from fastmlp.tabular.outcome.targets import Baseline, ClassTarget
 from fastmlp.tabular.plan import presets
 from fastmlp.tabular.plan.folds import Splits
 from fastmlp.tabular.plan.presets import Preset, Recipe
-from fastmlp.tabular.recipe import blend, epoch_selection, members
+from fastmlp.tabular.recipe import blend, budget, epoch_selection, members
 
 LONG = Recipe(bins=4, width=16, depth=1)
 STAGED = Preset(6, 2, 64, (LONG, replace(LONG, bins=0)), trial_folds=3)
+BEST = Preset(4, 2, 256, (replace(LONG, width=8),), begin=STAGED)
 ROWS = np.random.default_rng(2).normal(size=(300, 2))
 NOISE = np.random.default_rng(3).normal(size=300)
 SMOOTH = np.sin(2 * ROWS[:, 0]) + ROWS[:, 1]
@@ -396,7 +398,7 @@ def test_without_a_second_stage_the_first_counts(monkeypatch):
 def test_best_adds_networks_to_those_of_the_default_within_a_time_limit(monkeypatch, y, seconds):
     """Its own recipes come last, if there is time for them, on the folds of the stage before."""
     default, before = in_stages(monkeypatch, y)
-    monkeypatch.setitem(presets.PRESETS, "best", Preset(4, 2, 256, (replace(LONG, width=8),)))
+    monkeypatch.setitem(presets.PRESETS, "best", BEST)
     has_time = seconds < 1
     monkeypatch.setattr(
         blend, "seconds_of_epoch", lambda recipe, *_: seconds if recipe.width == 8 else 1e-9
@@ -413,6 +415,40 @@ def test_best_adds_networks_to_those_of_the_default_within_a_time_limit(monkeypa
     # The k-th members of all groups share their rows, so that rows of the fit are recognised.
     found, own = model.importance(ROWS, y), model.importance()
     np.testing.assert_array_equal(found.means, own.means)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"folds": 4},
+        {"members": 4},
+        {"width": 20},
+        {"monotone": {0: 1}},
+        {"folds": KFold(5)},
+        {"max_memory": "little"},
+    ],
+)
+def test_best_begins_like_the_default_with_the_choices_of_the_user(monkeypatch, options):
+    """A limit of the memory leaves one network for each row; the stages remain."""
+    if "max_memory" in options:
+        options = {"max_memory": 1000}
+        monkeypatch.setattr(budget, "memory_of", lambda preset, *_: (999.0 * preset.repeats, 1e-9))
+    monkeypatch.setitem(presets.PRESETS, "best", BEST)
+    monkeypatch.setattr(blend, "seconds_of_epoch", lambda *_: 1e-9)
+    limited, trained = in_stages(monkeypatch, SMOOTH, preset="best", time_limit=100, **options)
+    _, before = in_stages(monkeypatch, SMOOTH, time_limit=100, **options)
+    assert trained[: len(before)] == before
+    assert len(trained) == len(before) + 1
+    note = "one network, not 2, holds out each row"
+    assert any(note in each for each in limited.report().notes) == ("max_memory" in options)
+    assert np.isfinite(limited.predict(ROWS)).all()
+
+
+def test_one_choice_of_recipes_is_all_that_best_trains(monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "best", BEST)
+    options = {"recipes": [{"width": 8, "depth": 1, "bins": 3}], "time_limit": 100}
+    _, trained = in_stages(monkeypatch, SMOOTH, preset="best", **options)
+    assert [bins for bins, *_ in trained] == [3]
 
 
 def test_a_callback_that_ends_a_fit_before_its_first_score_is_told_when_to_end_it():

@@ -10,7 +10,7 @@ as the one before, and its end is a place to stop.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from numbers import Integral
@@ -138,6 +138,11 @@ class Preset:
     has_line: bool = False  # whether numbers have a linear part beside the networks, see `linear`
     # What is other for hazards: their networks overfit early, and have a linear part beside them.
     of_hazards: Mapping[str, Any] = field(default_factory=dict)
+    begin: Preset | None = None  # what a fit with a time limit begins with, None for the preset
+
+    def with_change(self, change: Callable[[Preset], Preset]) -> Preset:
+        """Return the preset after a change that also holds for what it begins with."""
+        return replace(change(self), begin=self.begin and change(self.begin))
 
     @property
     def trial(self) -> Preset:
@@ -186,12 +191,29 @@ class Preset:
 
     def with_folds(self, folds: int) -> Preset:
         """Return the preset with a fixed number of folds in all stages, for any number of rows."""
-        trial_folds = folds if self.trial_folds else 0
-        return replace(self, folds=folds, many_rows=(), trial_folds=trial_folds)
+
+        def change(preset: Preset) -> Preset:
+            trial_folds = folds if preset.trial_folds else 0
+            return replace(preset, folds=folds, many_rows=(), trial_folds=trial_folds)
+
+        return self.with_change(change)
 
     def with_one_fold(self) -> Preset:
         """Return the preset with one fold, and as many networks as it has in all folds."""
-        return replace(self.with_folds(1), members=self.members or self.folds * self.repeats)
+
+        def change(preset: Preset) -> Preset:
+            return replace(preset, members=preset.members or preset.folds * preset.repeats)
+
+        return self.with_change(change).with_folds(1)
+
+    def with_recipes(self, changed: Callable[[Recipe], Recipe]) -> Preset:
+        """Return the preset with a change of all of its recipes."""
+
+        def change(preset: Preset) -> Preset:
+            first = {kind: tuple(map(changed, each)) for kind, each in preset.first.items()}
+            return replace(preset, recipes=tuple(map(changed, preset.recipes)), first=first)
+
+        return self.with_change(change)
 
     def folds_of(self, n: int) -> int:
         """Return the number of folds for n rows."""
@@ -252,6 +274,7 @@ BEST = (
     Recipe(bins=0, activation="tanh"),
 )
 
+DEFAULT = Preset(8, 2, 256, (), NARROW, trial_folds=4, selects=True, has_line=True)
 PRESETS = {
     "fast": Preset(
         4,
@@ -261,8 +284,17 @@ PRESETS = {
         has_line=True,
         of_hazards={"epochs": 32, "repeats": 1},
     ),
-    "default": Preset(8, 2, 256, (), NARROW, trial_folds=4, selects=True, has_line=True),
-    "best": Preset(16, 2, 256, BEST, many_rows=(5_000, 50_000), selects=True, has_line=True),
+    "default": DEFAULT,
+    "best": Preset(
+        16,
+        2,
+        256,
+        BEST,
+        many_rows=(5_000, 50_000),
+        selects=True,
+        has_line=True,
+        begin=DEFAULT,
+    ),
 }
 
 REPLACED = ("recipes", "folds", "members", "epochs", "width")  # parameters that replace its parts
@@ -324,24 +356,21 @@ def adapted(preset: Preset, parameters: Mapping[str, Any], are_hazards: bool) ->
     if are_hazards and preset.of_hazards:
         preset = replace(preset, **preset.of_hazards)
     if recipes is not None or epochs is not None:  # networks are then trained as the user says
-        preset = replace(preset, trial_folds=0, selects=False, has_line=False)
+        preset = replace(preset, trial_folds=0, selects=False, has_line=False, begin=None)
     if recipes is not None:
         chosen = tuple(_recipe(k, options) for k, options in enumerate(recipes))
         if not chosen:
             raise ValueError("recipes is empty but at least one is expected: pass [{'bins': 8}]")
         preset = replace(preset, recipes=chosen, first={})
     if width is not None:
-        wide = {kind: _of_width(first, width) for kind, first in preset.first.items()}
-        preset = replace(preset, recipes=_of_width(preset.recipes, width), first=wide)
+        preset = preset.with_recipes(lambda recipe: replace(recipe, width=width))
     if isinstance(folds, Integral):
         preset = preset.with_folds(int(folds))
     if epochs is not None:
         preset = replace(preset, epochs=epochs, scaled=False)
-    return preset if members is None else replace(preset, members=members)
-
-
-def _of_width(recipes: Sequence[Recipe], width: int) -> tuple[Recipe, ...]:
-    return tuple(replace(recipe, width=width) for recipe in recipes)
+    if members is not None:
+        preset = preset.with_change(lambda each: replace(each, members=members))
+    return preset
 
 
 def _recipe(k: int, options: Any) -> Recipe:
@@ -359,7 +388,7 @@ def _recipe(k: int, options: Any) -> Recipe:
 
 def beginning(preset: Preset, is_limited: bool) -> Preset:
     """Return the first preset of a fit: within a time limit "best" begins like "default"."""
-    return PRESETS["default"] if preset is PRESETS["best"] and is_limited else preset
+    return preset.begin if preset.begin and is_limited else preset
 
 
 def epochs_of(preset: Preset, recipe: Recipe, n: int) -> int:

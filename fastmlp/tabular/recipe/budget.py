@@ -138,7 +138,7 @@ class Budget:
         if fixed + n * row > self.memory:
             size = in_bytes(self.memory)
             why = f"max_memory is {size}" if self.is_limited else f"{size} of memory is free"
-            preset = replace(self.preset, repeats=1, members=None)
+            preset = self.preset.with_change(lambda each: replace(each, repeats=1, members=None))
             count = self.preset.repeats_of(self.preset.folds_of(n))
             if count > 1:
                 notes.append(f"one network, not {count}, holds out each row, because {why}")

@@ -11,7 +11,7 @@ with shares from 0 to 1. Sums and products of rounded numbers are monotone as we
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -61,15 +61,12 @@ def is_set(parameters: Mapping[str, Any]) -> bool:
 
 def adapted(preset: Preset) -> Preset:
     """Return a preset whose recipes have activations that never fall, and no embeddings."""
-    first = {kind: _rising(recipes) for kind, recipes in preset.first.items()}
-    return replace(preset, recipes=_rising(preset.recipes), first=first)
+    return preset.with_recipes(_rising)
 
 
-def _rising(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
-    return tuple(
-        replace(r, embedding=0, activation=r.activation if r.activation in RISING else ACTIVATION)
-        for r in recipes
-    )
+def _rising(recipe: Recipe) -> Recipe:
+    activation = recipe.activation if recipe.activation in RISING else ACTIVATION
+    return replace(recipe, embedding=0, activation=activation)
 
 
 def signs_of(rule: Mapping[Any, int] | None, columns: Columns, target: Target) -> Array | None:
