@@ -28,7 +28,7 @@ from urllib.parse import unquote, urlsplit
 from search import SEARCHES
 
 ROOT = Path(__file__).resolve().parents[1]
-LARGEST_PAGE = 1_120_000  # bytes, with scripts, styles and pictures
+LARGEST_PAGE = 1_000_000  # bytes, with scripts, styles and pictures
 WIDTHS = (1280, 390)  # pixels of a desktop and of a phone
 THEMES = {"light": (), "dark": ("--blink-settings=preferredColorScheme=0",)}  # options of Chromium
 ALIKE = ("reference/names/", "adr/")  # pages of which there are many
