@@ -162,14 +162,8 @@ def link_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def prepare_pictures(app: Sphinx, tree: nodes.document) -> None:
-    """Show the description of a chapter's picture below it; keep drawings as they are in the dark.
-
-    These are transparent, with grey letters. The theme gives all others a light ground.
-    """
+    """Show the description of a chapter's picture below it."""
     for image in list(tree.findall(nodes.image)):
-        path = DOCS / image["uri"]
-        if path.suffix == ".svg" and re.search("#(777777|888888)", path.read_text("utf-8")):
-            image["classes"].append("dark-light")
         if app.env.docname.startswith("course/"):
             figure = nodes.figure("", image.deepcopy(), nodes.caption("", image["alt"]))
             tree.set_id(figure)

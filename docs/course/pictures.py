@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 import fastmlp
 
 FOLDER = Path(__file__).parent / "pictures"
-BLUE, ORANGE, GREEN, GREY = "#3b7dd8", "#e07b39", "#3a9a5b", "#888888"
+BLUE, ORANGE, GREEN, GREY = "#3b7dd8", "#e07b39", "#3a9a5b", "#777777"
 STYLE = {
     "svg.hashsalt": "fastmlp",  # the same file each time
     "figure.facecolor": "none",
