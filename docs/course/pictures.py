@@ -213,8 +213,8 @@ def wrong_digits(axes: Any) -> None:
     for k, row in enumerate(np.flatnonzero(guesses != t_test)[:8]):
         picture = x_test[row].reshape(8, 8)
         axes.imshow(picture, cmap="Greys", extent=(10 * k, 10 * k + 8, 0, 8))
-        label(axes, 10 * k + 4, -2, f"{t_test[row]}, not {guesses[row]}")
-    axes.set(xlim=(-1, 79), ylim=(-3.5, 8.5))
+        label(axes, 10 * k + 4, -3, f"{t_test[row]},\nnot {guesses[row]}")
+    axes.set(xlim=(-1, 79), ylim=(-6, 8.5))
     axes.axis("off")
 
 
