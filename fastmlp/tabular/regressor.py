@@ -333,6 +333,10 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         """Return the value of the last fit, and a function from its outputs to quantiles."""
         fitted, calibration = self._calibrated()
         checked, of_fit = levels_of(levels), fitted.target.loss.levels
+        if not checked:
+            raise ValueError(
+                f"levels is {levels!r} but at least one is expected: pass for example [0.1, 0.9]"
+            )
         places = [k for level in checked for k, other in enumerate(of_fit) if isclose(level, other)]
         if of_fit and len(places) < len(checked):
             raise ValueError(

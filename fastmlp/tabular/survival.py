@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -360,7 +361,9 @@ class TabMLPSurvival(BaseTabMLP):
 
     def _moments(self, times: ArrayLike) -> Array:
         """Return checked times of curves."""
-        last, at = float(self.event_times_[-1]), np.asarray(times, float)
+        last, at = float(self.event_times_[-1]), np.empty(())
+        with suppress(TypeError, ValueError):  # words and parts of unequal lengths
+            at = np.asarray(times, float)
         if at.ndim != 1 or not ((at >= 0) & (at <= last)).all():
             raise ValueError(
                 f"times is {times!r} but a sequence of numbers from 0 to {last:g}, the last time "

@@ -200,6 +200,8 @@ def test_a_single_level_has_no_axis(outputs):
     for level in (0.3, np.float32(0.5)):
         single = model.predict_quantiles(X, level)
         np.testing.assert_array_equal(single, model.predict_quantiles(X, [level])[..., 0])
+    with pytest.raises(ValueError, match=r"levels is \[\] but at least one is expected: pass for"):
+        model.predict_quantiles(X, [])
     for wrong in (1.5, None, "0.5"):
         with pytest.raises((TypeError, ValueError), match=r"levels is .* number in \(0, 1\): pass"):
             model.predict_quantiles(X, wrong)

@@ -133,7 +133,7 @@ def test_a_curve_begins_with_1_falls_and_ends_where_the_data_end(model):
     assert (curves[:, 0] == 1).all()
     assert (np.diff(curves, axis=1) <= 0).all()
     assert (curves > 0).all()
-    for wrong in ([last * 1.001], [-1e-9], [np.nan], 1.0, [[1.0]]):
+    for wrong in ([last * 1.001], [-1e-9], [np.nan], 1.0, [[1.0]], ["a"], [[0], [0, 1]]):
         with pytest.raises(ValueError, match="a sequence of numbers from 0 to .* the last time"):
             model.predict_survival(X, wrong)
 
@@ -276,6 +276,11 @@ WRONG = {
         ValueError,
         r"fields days, died, of which the second holds events, .* pass y\[\['died', 'days'\]\]",
     ),
+    "swapped numbers": (
+        {"time": EVENT.astype(int), "event": TIME},
+        ValueError,
+        "event holds .* pass whether rows had the event, and its time as time",
+    ),
     "swapped": ({"time": EVENT, "event": TIME}, ValueError, "time holds truth values .* as event"),
     "complex": ({"time": TIME + 1j, "event": EVENT}, ValueError, "time holds complex numbers"),
     "masked times": (
@@ -306,7 +311,7 @@ WRONG = {
     "NaN event": (
         {"time": TIME, "event": np.where(ONE, np.nan, EVENT)},
         ValueError,
-        "event holds nan",
+        "event holds nan .* pass whether rows had the event, and its time as time",
     ),
     "lengths": ({"time": TIME, "event": EVENT[1:]}, ValueError, r"time has shape \(400,\) and ev"),
     "rows": ({"time": TIME[1:], "event": EVENT[1:]}, ValueError, "inconsistent numbers of samples"),

@@ -120,8 +120,8 @@ def _events(value: Any) -> Array:
         array = array.astype(np.float64)
     if not np.isin(array, (0, 1)).all():
         wrong = array[~np.isin(array, (0, 1))][0]
-        raise ValueError(
-            f"event holds {wrong} but truth values or 0 and 1 are expected: competing events are "
-            "not modelled, so pass event == 1 for one of them"
-        )
+        remedy = "competing events are not modelled, so pass event == 1 for one of them"
+        if wrong != np.floor(wrong):
+            remedy = "pass whether rows had the event, and its time as time"
+        raise ValueError(f"event holds {wrong} but truth values or 0 and 1 are expected: {remedy}")
     return array.astype(bool)
