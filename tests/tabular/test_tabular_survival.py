@@ -311,7 +311,7 @@ WRONG = {
     "NaN event": (
         {"time": TIME, "event": np.where(ONE, np.nan, EVENT)},
         ValueError,
-        "event holds nan .* pass whether rows had the event, and its time as time",
+        "event holds nan .* drop the rows of which it is not known",
     ),
     "lengths": ({"time": TIME, "event": EVENT[1:]}, ValueError, r"time has shape \(400,\) and ev"),
     "rows": ({"time": TIME[1:], "event": EVENT[1:]}, ValueError, "inconsistent numbers of samples"),
@@ -329,7 +329,7 @@ WRONG = {
     "missing event": (
         {"time": TIME, "event": np.array([None, *EVENT[1:]])},
         ValueError,
-        r"event holds None \(NoneType\) but truth values",
+        r"event holds None \(NoneType\) but truth values .* drop the rows of which it is not known",
     ),
     "events as objects": ({"time": TIME, "event": EVENT.astype(object)}, None, None),
     "events of NumPy": ({"time": TIME, "event": np.array([*EVENT], object)}, None, None),

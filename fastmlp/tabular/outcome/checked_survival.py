@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastmlp._validation.arrays import check_unmasked, short
+from fastmlp._validation.arrays import check_unmasked, is_missing, short
 from fastmlp.tabular.table.columns import Array
 
 SHORTEST, LONGEST = 1e-300, 1e100  # so that sums of times are finite, and halves are above 0
+DROP_UNKNOWN = "drop the rows of which it is not known"
 TRUTHS = (bool, np.bool_, Real)  # types of events, of which 0 and 1 are values
 
 _DAYS = "pass days, such as (end - start) / numpy.timedelta64(1, 'D')"
@@ -113,15 +114,19 @@ def _events(value: Any) -> Array:
     if array.dtype.kind not in "buif":
         others = [each for each in array.ravel().tolist() if not isinstance(each, TRUTHS)]
         if others:
+            remedy = "pass for example event == 'died'"
+            if is_missing(others[0]):
+                remedy = DROP_UNKNOWN
             raise ValueError(
-                f"event holds {short(others[0])} but truth values or 0 and 1 are expected: pass "
-                "for example event == 'died'"
+                f"event holds {short(others[0])} but truth values or 0 and 1 are expected: {remedy}"
             )
         array = array.astype(np.float64)
     if not np.isin(array, (0, 1)).all():
         wrong = array[~np.isin(array, (0, 1))][0]
         remedy = "competing events are not modelled, so pass event == 1 for one of them"
-        if wrong != np.floor(wrong):
+        if np.isnan(wrong):
+            remedy = DROP_UNKNOWN
+        elif wrong != np.floor(wrong):
             remedy = "pass whether rows had the event, and its time as time"
         raise ValueError(f"event holds {wrong} but truth values or 0 and 1 are expected: {remedy}")
     return array.astype(bool)
