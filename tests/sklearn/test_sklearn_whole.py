@@ -182,7 +182,7 @@ INTERRUPTED = {
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
 @pytest.mark.filterwarnings("ignore:Training interrupted")
 @pytest.mark.parametrize("name", INTERRUPTED)
-def test_interrupts_at_any_time(name, no_collections):
+def test_interrupts_at_any_time(name, no_collections, no_records):
     """Afterwards it is the old estimator, or a new one of whole epochs, and can be fitted."""
     method, options = INTERRUPTED[name]
     rng = np.random.default_rng(0)
