@@ -196,7 +196,9 @@ def targets(
         array = finite(array, spec.dtype, name, remedy)
     else:
         array = finite(array, spec.dtype, name)
-    checked = np.ascontiguousarray(array).reshape(n, outputs)
+    checked = np.ascontiguousarray(array)
+    if is_flat:
+        checked = checked[:, np.newaxis]
     if kind == "real":
         return checked
     KINDS[kind].check(checked, name)
