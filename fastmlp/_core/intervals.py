@@ -142,7 +142,7 @@ class Options:
 
 
 def few_are_finite(array: NDArray[Any]) -> bool:
-    """Return whether an array is finite; of one with many elements, False."""
+    """Return True if an array is small and finite; False may also mean that it is not small."""
     return array.size <= FEW_ELEMENTS and 0 not in np.isfinite(array).tobytes()
 
 

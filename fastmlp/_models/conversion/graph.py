@@ -46,7 +46,8 @@ class Layer:
 class Value:
     """An affine function of layers: the sum of their outputs times matrices, plus a shift."""
 
-    # Of each layer (width,) factors of its columns, or a matrix (width of the layer, width).
+    # By what the outputs of each layer are multiplied before they are added up: factors of its
+    # columns, (width,), or a matrix, (width of the layer, width).
     terms: dict[Layer, Array]
     shift: Array  # (width,)
     is_product: bool = False  # whether a matrix product gave it: the next one makes a new layer

@@ -118,7 +118,7 @@ cdef class Parameters:
     cdef bint loss_takes_lock  # whether the loss is a Python function
     cdef tuple tensors  # items of Spec.tensors: each kind and its shapes
     cdef const fm_tensor** flat  # all tensors, kind by kind; NULL for an empty one
-    cdef double* dropout  # probability of each hidden layer
+    cdef double* dropout  # the share of each hidden layer that dropout sets to 0
     cdef tuple drops  # whether the dropout of each hidden layer is above 0
     cdef Memory memory
     cdef object published, spare  # arenas
